@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The switches behind the hooks of include/linux/puma.h.
+ *
+ * The hooks themselves are where their work is: __puma_put_*() in put.c,
+ * __puma_readahead() and __puma_read_folio() in get.c, __puma_inval_*() and
+ * __puma_folio_changed() in invalidate.c, __puma_super_changed() in super.c,
+ * __puma_give_back() in lend.c. main.c throws the switches.
+ */
+#include "internal.h"
+
+DEFINE_STATIC_KEY_FALSE(puma_borrow_key);
+DEFINE_STATIC_KEY_FALSE(puma_lend_key);

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Verify mode (puma.verify=1): every page that comes from a lender is also
+ * read from the disk, and the two are compared.
+ *
+ * The remote page waits in its folio, locked and not uptodate, until the disk
+ * has been read over it; what the readers see is always the disk's. A page
+ * counts as different only when its entry was alive the whole time and the
+ * folio is clean under its lock, so that the two must be equal.
+ *
+ * Called from the work of a request, in process context.
+ */
+#include <linux/highmem.h>
+#include <linux/pagemap.h>
+
+#include "internal.h"
+
+static bool entries_alive(const struct puma_get *req, unsigned int first,
+			  struct folio *folio)
+{
+	struct puma_index *ix;
+	struct puma_entry e;
+	bool alive = true;
+	unsigned long i;
+
+	rcu_read_lock();
+	ix = rcu_dereference(puma_index);
+	for (i = 0; alive && i < folio_nr_pages(folio); i++)
+		alive = ix && puma_index_lookup(ix, req->file,
+						folio->index + i, &e) &&
+			e.token == req->page[first + i].token;
+	rcu_read_unlock();
+	return alive;
+}
+
+/* Compare a locked folio with what the lender sent. */
+static void compare(const struct puma_get *req, unsigned int first,
+		    struct folio *folio, struct address_space *mapping,
+		    const void *remote)
+{
+	unsigned long i, nr = folio_nr_pages(folio);
+	struct inode *inode = mapping->host;
+
+	if (folio->mapping != mapping || !folio_test_uptodate(folio) ||
+	    folio_test_dirty(folio) || folio_test_writeback(folio) ||
+	    puma_inval_busy(mapping) || !entries_alive(req, first, folio)) {
+		puma_count_n(verify_skipped, nr);
+		return;
+	}
+	for (i = 0; i < nr; i++) {
+		void *disk = kmap_local_folio(folio, i * PAGE_SIZE);
+		bool same = !memcmp(disk, remote + i * PAGE_SIZE, PAGE_SIZE);
+
+		kunmap_local(disk);
+		if (same) {
+			puma_count(verify_ok);
+			continue;
+		}
+		puma_count(verify_mismatch);
+		pr_err("verify: page %lu of inode %lu on %s differs from the disk\n",
+		       folio->index + i, inode->i_ino, inode->i_sb->s_id);
+	}
+}
+
+static void erase_entries(const struct puma_get *req, pgoff_t index,
+			  unsigned long nr)
+{
+	struct puma_index *ix;
+
+	rcu_read_lock();
+	ix = rcu_dereference(puma_index);
+	if (ix)
+		puma_index_erase_range(ix, req->file, index, index + nr - 1);
+	rcu_read_unlock();
+}
+
+/* True when the folio was read from the disk and is not ours any more. */
+static bool verify_folio(struct puma_get *req, unsigned int first)
+{
+	struct folio *folio = req->page[first].folio;
+	struct address_space *mapping = folio->mapping;
+	unsigned long nr = folio_nr_pages(folio);
+	struct inode *inode = igrab(mapping->host);
+	pgoff_t index = folio->index;
+	bool read = false;
+	void *remote;
+
+	if (!inode)
+		return false;
+	remote = kvmalloc(folio_size(folio), GFP_NOIO | __GFP_NOWARN);
+	if (!remote)
+		goto out;
+	/* Whoever holds it for writing may be waiting for our folio. */
+	if (!filemap_invalidate_trylock_shared(mapping))
+		goto out;
+	memcpy_from_folio(remote, folio, 0, folio_size(folio));
+	read = true;
+	if (mapping->a_ops->read_folio(NULL, folio)) {
+		filemap_invalidate_unlock_shared(mapping);
+		puma_count_n(verify_skipped, nr);
+	} else {
+		folio_wait_locked(folio);
+		filemap_invalidate_unlock_shared(mapping);
+		folio_lock(folio);
+		compare(req, first, folio, mapping, remote);
+		folio_unlock(folio);
+	}
+	if (req->consume)
+		erase_entries(req, index, nr);
+	folio_put(folio);
+out:
+	kvfree(remote);
+	iput(inode);
+	return read;
+}
+
+/**
+ * puma_verify - compare what a request filled with the disk
+ * @req: the request, ended
+ *
+ * Folios that were filled completely are read from the disk and dropped from
+ * the request. The others, and those that cannot be read now, stay in it.
+ *
+ * Context: process.
+ */
+void puma_verify(struct puma_get *req)
+{
+	unsigned int i, first, filled;
+
+	for (first = 0; first < req->nr; first += i) {
+		filled = 0;
+		for (i = 0; first + i < req->nr &&
+			    req->page[first + i].first == first; i++)
+			filled += req->page[first + i].state ==
+				  PUMA_PAGE_FILLED;
+		if (!req->page[first].folio || filled < i)
+			continue;
+		if (!verify_folio(req, first)) {
+			puma_count_n(verify_skipped, i);
+			continue;
+		}
+		while (filled--)
+			req->page[first + filled].folio = NULL;
+	}
+}
