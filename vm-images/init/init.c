@@ -134,6 +134,25 @@ static void mount_all(void)
 	symlink("/puma/init", "/usr/sbin/reboot");
 }
 
+static void set_file(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		say("cannot write %s to %s: %s", value, path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/*
+ * A guest this small keeps so little memory free that the network driver runs
+ * out of it while pages come in during reclaim. The admin guide says the same.
+ */
+static void tune_memory(void)
+{
+	set_file("/proc/sys/vm/min_free_kbytes", "6144");
+}
+
 static void loopback_up(void)
 {
 	struct ifreq ifr = { .ifr_name = "lo" };
@@ -258,6 +277,7 @@ int main(int argc, char **argv)
 	setenv("PATH", "/puma/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	setenv("HOME", "/root", 1);
 	setenv("LC_ALL", "C", 1);
+	tune_memory();
 	loopback_up();
 	reboot(RB_DISABLE_CAD);
 	say("mounted");
