@@ -17,6 +17,7 @@
  * disk may be newer than the entry while a direct write is under way, and time
  * must not run backwards for the readers.
  */
+#include <kunit/visibility.h>
 #include <linux/highmem.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -28,7 +29,7 @@
 
 static struct kmem_cache *get_cache;
 static atomic_t nr_requests;
-static atomic_long_t nr_pending;	/* pages asked for and not settled */
+VISIBLE_IF_KUNIT atomic_long_t puma_get_nr_pending;	/* asked for, not settled */
 
 /* A page cache batch on its way through the index. */
 struct batch {
@@ -45,20 +46,25 @@ struct batch {
  */
 long puma_get_pending(void)
 {
-	return atomic_long_read(&nr_pending);
+	return atomic_long_read(&puma_get_nr_pending);
 }
 
 static void get_work(struct work_struct *work)
 {
 	struct puma_get *req = container_of(work, struct puma_get, work);
+	struct inode *inode = NULL;
 
-	/* Remote data wait in the folios until the disk agrees. */
-	puma_verify(req);
+	if (READ_ONCE(puma_set.verify))
+		inode = puma_verify_begin(req);
+	if (inode)
+		puma_verify(req);
 	puma_get_give_up(req);
+	if (inode)
+		puma_verify_end(inode);
 	puma_get_free(req);
 }
 
-static struct puma_get *get_alloc(void)
+VISIBLE_IF_KUNIT struct puma_get *puma_get_alloc(void)
 {
 	struct puma_get *req;
 
@@ -114,13 +120,21 @@ static struct puma_get *request_for(struct batch *b, struct puma_lender *lender,
 	list_for_each_entry(req, &b->requests, link)
 		if (req->lender == lender && req->nr + nr <= PUMA_BATCH)
 			return req;
-	req = get_alloc();
+	req = puma_get_alloc();
 	if (req) {
 		req->lender = lender;
 		req->file = b->file;
 		list_add_tail(&req->link, &b->requests);
 	}
 	return req;
+}
+
+/* Somebody may have filled a part of it, or hold state about its blocks. */
+static bool folio_fresh(struct folio *folio)
+{
+	return !folio_test_uptodate(folio) && !folio_test_dirty(folio) &&
+	       !folio_test_writeback(folio) && !folio_get_private(folio) &&
+	       !folio_test_private(folio) && !folio_test_private_2(folio);
 }
 
 /*
@@ -133,6 +147,7 @@ static bool add_folio(struct batch *b, struct folio *folio)
 	struct puma_get *req = NULL;
 	struct puma_entry e;
 
+	puma_assert(folio_test_locked(folio) && folio_fresh(folio));
 	puma_count_n(get_lookups, nr);
 	for (i = 0; i < nr && nr <= PUMA_BATCH; i++) {
 		struct puma_get_page *page;
@@ -211,7 +226,7 @@ static void requests_submit(struct batch *b)
 		req->unanswered = GENMASK(req->nr - 1, 0);
 		req->start = ktime_get_ns();
 		req->deadline = jiffies + puma_lender_deadline(req->lender);
-		atomic_long_add(req->nr, &nr_pending);
+		atomic_long_add(req->nr, &puma_get_nr_pending);
 		trace_puma_get_submit(req);
 		puma_net_get(req->lender->conn, req);
 	}
@@ -235,6 +250,7 @@ static bool batch_lookup(struct batch *b, struct address_space *mapping,
 
 	for (index = start; index < end; index += folio_nr_pages(folio)) {
 		folio = xa_load(&mapping->i_pages, index);
+		puma_assert(folio_test_locked(folio) && folio->index == index);
 		if (b->split.runs <= 1) {
 			hit = add_folio(b, folio);
 		} else {
@@ -322,14 +338,6 @@ bool __puma_readahead(struct readahead_control *rac,
 	return true;
 }
 
-/* Somebody may have filled a part of it, or hold state about its blocks. */
-static bool folio_fresh(struct folio *folio)
-{
-	return !folio_test_uptodate(folio) && !folio_test_dirty(folio) &&
-	       !folio_test_writeback(folio) && !folio_get_private(folio) &&
-	       !folio_test_private(folio) && !folio_test_private_2(folio);
-}
-
 /* The hook behind puma_read_folio(). */
 bool __puma_read_folio(int (*filler)(struct file *, struct folio *),
 		       struct folio *folio)
@@ -400,7 +408,12 @@ void puma_get_page_in(struct puma_get *req, unsigned int i, const void *data,
 
 	rcu_read_lock();
 	ix = rcu_dereference(puma_index);
-	good = ix && puma_key_sum(&ix->secret, page->token, data) == seal->sum;
+	if (!ix) {
+		/* The borrower is being switched off: as good as lost. */
+		rcu_read_unlock();
+		return;
+	}
+	good = puma_key_sum(&ix->secret, page->token, data) == seal->sum;
 	/* The lender has forgotten it. Before the folio can be evicted. */
 	if (good && req->consume && !READ_ONCE(puma_set.verify))
 		puma_index_erase(ix, req->file, folio->index + i - page->first);
@@ -409,6 +422,7 @@ void puma_get_page_in(struct puma_get *req, unsigned int i, const void *data,
 		page->state = PUMA_PAGE_BAD;
 		return;
 	}
+	puma_assert(folio_test_locked(folio) && !folio_test_uptodate(folio));
 	memcpy_to_folio(folio, (i - page->first) * PAGE_SIZE, data, PAGE_SIZE);
 	page->state = PUMA_PAGE_FILLED;
 	if (READ_ONCE(puma_set.verify) || !folio_filled(req, page->first))
@@ -480,7 +494,7 @@ void puma_get_finish(struct puma_get *req, enum puma_get_end why)
 							page->first);
 	}
 	rcu_read_unlock();
-	atomic_long_sub(req->nr, &nr_pending);
+	atomic_long_sub(req->nr, &puma_get_nr_pending);
 	trace_puma_get_done(req, why, us, unfilled);
 	if (why == PUMA_GET_ANSWERED)
 		puma_lender_rtt(req->lender, us);

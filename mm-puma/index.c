@@ -24,7 +24,7 @@
  * Segments come and go in process context under puma_index.lock.
  */
 #include <linux/rculist.h>
-#include <linux/vmalloc.h>
+#include <linux/slab.h>
 
 #include "internal.h"
 
@@ -74,6 +74,8 @@ static bool find_place(struct puma_index *ix, u64 file, pgoff_t index,
 	pl->seg = rcu_dereference(ix->part[part]);
 	if (!pl->seg)
 		return false;
+	/* Pairs with part_move(): who sees the segment sees the floor. */
+	smp_rmb();
 	hash = siphash_2u64(file, index, &ix->secret.page);
 	pl->tag = hash >> PUMA_TAG_SHIFT;
 	pl->bucket[0] = hash % NR_BUCKETS;
@@ -106,14 +108,22 @@ static bool word_live(const struct place *pl, u64 word)
 	return word_version(word) >= pl->floor;
 }
 
-/* Everything published so far below @floor dies. Any context. */
+/*
+ * Everything published so far under @floor dies. The counter goes to the last
+ * version of its unit, if it is not there already: then nothing was published
+ * since the last time. Any context.
+ */
 static void raise_floor(struct puma_index *ix, u32 *floor)
 {
-	u64 unit = BIT_ULL(PUMA_FLOOR_SHIFT);
-	u64 version = atomic64_fetch_add(2 * unit, &ix->version);
-	u32 new = (version + 2 * unit - 1) >> PUMA_FLOOR_SHIFT;
-	u32 old = READ_ONCE(*floor);
+	u64 version = atomic64_read(&ix->version), last;
+	u32 old, new;
 
+	do {
+		last = version | (BIT_ULL(PUMA_FLOOR_SHIFT) - 1);
+	} while (!atomic64_try_cmpxchg(&ix->version, (s64 *)&version, last));
+	/* At the very end of the versions everything dies for good. */
+	new = min_t(u64, (last + 1) >> PUMA_FLOOR_SHIFT, U32_MAX);
+	old = READ_ONCE(*floor);
 	while (old < new && !try_cmpxchg_release(floor, &old, new))
 		;
 }
@@ -147,7 +157,7 @@ void puma_index_free(struct puma_index *ix)
 	if (!ix)
 		return;
 	list_for_each_entry_safe(seg, next, &ix->segments, list)
-		kvfree(seg);
+		puma_segment_free(seg);
 	kvfree_sensitive(ix, sizeof(*ix));
 }
 
@@ -161,13 +171,35 @@ void puma_index_free(struct puma_index *ix)
  */
 struct puma_segment *puma_segment_alloc(struct puma_lender *lender, u32 number)
 {
-	struct puma_segment *seg = kvzalloc(sizeof(*seg), GFP_KERNEL);
+	struct puma_segment *seg = kzalloc(sizeof(*seg), GFP_KERNEL);
 
-	if (seg) {
-		seg->lender = lender;
-		seg->number = number;
+	if (!seg)
+		return NULL;
+	/* An allocation of its own: together they would take twice the memory. */
+	seg->word = kvcalloc(PUMA_SEGMENT_SLOTS, sizeof(*seg->word),
+			     GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	if (!seg->word) {
+		kfree(seg);
+		return NULL;
 	}
+	seg->lender = lender;
+	seg->number = number;
 	return seg;
+}
+
+/**
+ * puma_segment_free - free a segment that nobody can reach any more
+ * @seg: the segment
+ */
+void puma_segment_free(struct puma_segment *seg)
+{
+	kvfree(seg->word);
+	kfree(seg);
+}
+
+static void segment_free_rcu(struct rcu_head *rcu)
+{
+	puma_segment_free(container_of(rcu, struct puma_segment, rcu));
 }
 
 static void part_move(struct puma_index *ix, unsigned int part,
@@ -214,15 +246,17 @@ void puma_index_add(struct puma_index *ix, struct puma_segment *seg)
 	spin_unlock(&ix->lock);
 }
 
-static struct puma_segment *emptiest_segment(struct puma_index *ix)
+/* The segment after @seg, round and round; NULL when there is none. */
+static struct puma_segment *next_segment(struct puma_index *ix,
+					 struct puma_segment *seg)
 {
-	struct puma_segment *seg, *best = NULL;
-
 	lockdep_assert_held(&ix->lock);
-	list_for_each_entry(seg, &ix->segments, list)
-		if (!best || seg->parts < best->parts)
-			best = seg;
-	return best;
+	if (list_empty(&ix->segments))
+		return NULL;
+	if (!seg || list_is_last(&seg->list, &ix->segments))
+		return list_first_entry(&ix->segments, struct puma_segment,
+					list);
+	return list_next_entry(seg, list);
 }
 
 /**
@@ -239,7 +273,7 @@ static struct puma_segment *emptiest_segment(struct puma_index *ix)
 unsigned int puma_index_remove(struct puma_index *ix,
 			       struct puma_lender *lender, u32 from)
 {
-	struct puma_segment *seg, *next, *owner;
+	struct puma_segment *seg, *next, *owner, *heir = NULL;
 	unsigned int part, removed = 0;
 
 	spin_lock(&ix->lock);
@@ -251,16 +285,17 @@ unsigned int puma_index_remove(struct puma_index *ix,
 		ix->nr_segments--;
 		removed++;
 		if (!seg->parts)
-			kvfree_rcu(seg, rcu);
+			call_rcu(&seg->rcu, segment_free_rcu);
 	}
 	for (part = 0; removed && part < PUMA_PARTS; part++) {
 		owner = rcu_dereference_protected(ix->part[part],
 						  lockdep_is_held(&ix->lock));
 		if (!owner || owner->lender)
 			continue;
-		part_move(ix, part, owner, emptiest_segment(ix));
+		heir = next_segment(ix, heir);
+		part_move(ix, part, owner, heir);
 		if (!owner->parts)
-			kvfree_rcu(owner, rcu);
+			call_rcu(&owner->rcu, segment_free_rcu);
 	}
 	spin_unlock(&ix->lock);
 	return removed;
@@ -309,10 +344,24 @@ static u64 *find_victim(struct place *pl, u64 *old)
 }
 
 /**
+ * puma_index_version - a version for the pages of one folio that is put
+ * @ix: the index
+ *
+ * Return: the version, or 0 when they are used up and no put is possible.
+ */
+u64 puma_index_version(struct puma_index *ix)
+{
+	if (atomic64_read(&ix->version) >= VERSION_LAST)
+		return 0;
+	return atomic64_inc_return(&ix->version);
+}
+
+/**
  * puma_index_publish - make an entry for a page that is about to be put
  * @ix: the index
  * @file: name of the file
  * @index: page offset
+ * @version: from puma_index_version()
  *
  * The page is locked and still in the page cache, so that nobody can look the
  * entry up before its removal, and nobody else publishes the same page.
@@ -320,12 +369,11 @@ static u64 *find_victim(struct place *pl, u64 *old)
  * Return: enum puma_publish.
  */
 enum puma_publish puma_index_publish(struct puma_index *ix, u64 file,
-				     pgoff_t index)
+				     pgoff_t index, u64 version)
 {
 	unsigned int way, tries;
 	struct place pl;
-	u64 version, old;
-	u64 *word;
+	u64 *word, old;
 
 	if (!find_place(ix, file, index, &pl))
 		return PUMA_NO_PLACE;
@@ -337,8 +385,7 @@ enum puma_publish puma_index_publish(struct puma_index *ix, u64 file,
 	}
 	if (!puma_lender_takes_puts(READ_ONCE(pl.seg->lender)))
 		return PUMA_NO_PLACE;
-	version = atomic64_inc_return(&ix->version);
-	if (version > VERSION_LAST)
+	if (!version)
 		return PUMA_NO_PLACE;
 	for (tries = 0; tries < 4; tries++) {
 		word = find_victim(&pl, &old);
@@ -349,6 +396,35 @@ enum puma_publish puma_index_publish(struct puma_index *ix, u64 file,
 			return PUMA_PUBLISHED;
 	}
 	return PUMA_NO_PLACE;
+}
+
+/* Find a live entry; of one version unless that is 0. */
+static bool find_entry(struct puma_index *ix, u64 file, pgoff_t index,
+		       u64 version, struct puma_entry *e)
+{
+	struct place pl;
+	unsigned int way;
+	u64 *word, w;
+
+	if (!find_place(ix, file, index, &pl))
+		return false;
+	for (way = 0; way < WAYS; way++) {
+		word = place_word(&pl, way);
+		w = READ_ONCE(*word);
+		if (!word_matches(&pl, w) || !word_live(&pl, w) ||
+		    (version && word_version(w) != version))
+			continue;
+		e->lender = READ_ONCE(pl.seg->lender);
+		if (!e->lender)
+			return false;
+		e->word = w;
+		e->slot = pl.seg->number << PUMA_SEGMENT_SHIFT |
+			  (u32)(word - pl.seg->word);
+		e->token = puma_key_token(&ix->secret, file, index,
+					  word_version(w));
+		return true;
+	}
+	return false;
 }
 
 /**
@@ -363,28 +439,28 @@ enum puma_publish puma_index_publish(struct puma_index *ix, u64 file,
 bool puma_index_lookup(struct puma_index *ix, u64 file, pgoff_t index,
 		       struct puma_entry *e)
 {
-	struct place pl;
-	unsigned int way;
-	u64 *word, w;
+	return find_entry(ix, file, index, 0, e);
+}
 
-	if (!find_place(ix, file, index, &pl))
-		return false;
-	for (way = 0; way < WAYS; way++) {
-		word = place_word(&pl, way);
-		w = READ_ONCE(*word);
-		if (!word_matches(&pl, w) || !word_live(&pl, w))
-			continue;
-		e->lender = READ_ONCE(pl.seg->lender);
-		if (!e->lender)
-			return false;
-		e->word = w;
-		e->slot = pl.seg->number << PUMA_SEGMENT_SHIFT |
-			  (u32)(word - pl.seg->word);
-		e->token = puma_key_token(&ix->secret, file, index,
-					  word_version(w));
-		return true;
-	}
-	return false;
+/**
+ * puma_index_queued - find the entry that a put has made
+ * @ix: the index
+ * @file: name of the file
+ * @index: page offset
+ * @version: of the put
+ * @e: filled when it is there
+ *
+ * The page has left the cache since: its file may have changed, and another
+ * put of the same page may have made another entry. Only the exact version
+ * belongs to the data that this put holds.
+ *
+ * Return: true when the entry is alive and was not sent.
+ */
+bool puma_index_queued(struct puma_index *ix, u64 file, pgoff_t index,
+		       u64 version, struct puma_entry *e)
+{
+	return find_entry(ix, file, index, version, e) &&
+	       (e->word & PUMA_WORD_QUEUED);
 }
 
 /* Change one exact word of a page. False when it is not there any more. */
@@ -586,5 +662,6 @@ unsigned long puma_index_entries(struct puma_index *ix,
 unsigned long puma_index_bytes(struct puma_index *ix)
 {
 	return sizeof(*ix) + READ_ONCE(ix->nr_segments) *
-			     sizeof(struct puma_segment);
+			     (sizeof(struct puma_segment) +
+			      PUMA_SEGMENT_SLOTS * sizeof(u64));
 }

@@ -15,6 +15,10 @@
 #include <linux/workqueue.h>
 #include <net/puma.h>
 
+/* An invariant of ours, checked where CONFIG_PUMA_DEBUG asks for it. */
+#define puma_assert(cond) \
+	WARN_ON_ONCE(IS_ENABLED(CONFIG_PUMA_DEBUG) && !(cond))
+
 /* main.c */
 
 enum puma_mode {
@@ -108,7 +112,7 @@ u64 puma_file(const struct puma_secret *secret, struct inode *inode);
  * @lender: who granted it
  * @number: its place in the lender's lease
  * @parts: number of placement parts that map to it
- * @word: one word a slot
+ * @word: one word a slot, PUMA_SEGMENT_SLOTS of them
  */
 struct puma_segment {
 	struct list_head list;
@@ -116,7 +120,7 @@ struct puma_segment {
 	struct puma_lender *lender;
 	u32 number;
 	unsigned int parts;
-	u64 word[PUMA_SEGMENT_SLOTS];
+	u64 *word;
 };
 
 /**
@@ -172,11 +176,15 @@ extern struct puma_index __rcu *puma_index;
 struct puma_index *puma_index_alloc(void);
 void puma_index_free(struct puma_index *ix);
 struct puma_segment *puma_segment_alloc(struct puma_lender *lender, u32 number);
+void puma_segment_free(struct puma_segment *seg);
 void puma_index_add(struct puma_index *ix, struct puma_segment *seg);
 unsigned int puma_index_remove(struct puma_index *ix,
 			       struct puma_lender *lender, u32 from);
+u64 puma_index_version(struct puma_index *ix);
 enum puma_publish puma_index_publish(struct puma_index *ix, u64 file,
-				     pgoff_t index);
+				     pgoff_t index, u64 version);
+bool puma_index_queued(struct puma_index *ix, u64 file, pgoff_t index,
+		       u64 version, struct puma_entry *e);
 bool puma_index_lookup(struct puma_index *ix, u64 file, pgoff_t index,
 		       struct puma_entry *e);
 void puma_index_used(struct puma_index *ix, u64 file, pgoff_t index, u64 word);
@@ -257,9 +265,16 @@ void puma_get_give_up(struct puma_get *req);
 void puma_get_free(struct puma_get *req);
 long puma_get_pending(void);
 
+#if IS_ENABLED(CONFIG_KUNIT)
+extern atomic_long_t puma_get_nr_pending;
+struct puma_get *puma_get_alloc(void);
+#endif
+
 /* verify.c */
 
+struct inode *puma_verify_begin(struct puma_get *req);
 void puma_verify(struct puma_get *req);
+void puma_verify_end(struct inode *inode);
 
 /* lender.c */
 
@@ -374,15 +389,15 @@ int puma_lend_start(void);
 void puma_lend_stop(void);
 bool puma_lend_may_store(void);
 unsigned long puma_lend_room(void);
-u32 puma_lend_lease(void);
+u32 puma_lend_lease(u32 have, u32 all);
 extern atomic_long_t puma_lent;
 
 /* stats.c */
 
 /*
  * Every page is counted once in each partition:
- *   put_offered  = put_* that follow it + put_queued
- *   get_lookups  = get_* that follow it + get_pending
+ *   put_offered  = put_sent to put_lost + put_queued
+ *   get_lookups  = get_hit to get_bad + get_pending
  *   lend_puts    = lend_stored + lend_refused
  *   lend_gets    = lend_served + lend_gone_answers
  */

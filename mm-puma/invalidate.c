@@ -20,11 +20,9 @@
  */
 #include <linux/hash.h>
 #include <linux/pagemap.h>
+#include <trace/events/puma.h>
 
 #include "internal.h"
-
-#define CREATE_TRACE_POINTS
-#include <trace/events/puma.h>
 
 #define BUSY_BITS	10
 #define ERASE_CHUNK	1024	/* pages between chances to be preempted */

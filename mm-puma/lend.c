@@ -21,10 +21,10 @@
 atomic_long_t puma_lent;		/* pages lent, all borrowers */
 static unsigned long max_pages;		/* never lend more */
 static unsigned long free_floor;	/* leave this many pages free */
-static u32 last_lease;			/* segments, what borrowers were told */
+static u32 last_total;			/* segments, the most there ever were */
 
 static void lend_watch(struct work_struct *work);
-static DECLARE_DEFERRABLE_WORK(watch_work, lend_watch);
+static DECLARE_DELAYED_WORK(watch_work, lend_watch);
 
 /**
  * puma_lend_parse - parse puma.max_lend
@@ -60,7 +60,7 @@ static unsigned long compute_floor(void)
 	struct zone *zone;
 
 	for_each_populated_zone(zone)
-		pages += high_wmark_pages(zone);
+		pages += zone->_watermark[WMARK_HIGH];	/* without boost */
 	return pages + pages / 4;
 }
 
@@ -80,8 +80,8 @@ int puma_lend_set_max(const char *text)
 	if (err)
 		return err;
 	WRITE_ONCE(max_pages, pages);
-	/* Leases follow at once; what is lent beyond them is dropped. */
-	WRITE_ONCE(last_lease, 0);
+	/* Leases follow; what is lent beyond the limit, the watch drops. */
+	WRITE_ONCE(last_total, 0);
 	puma_store_kick_all();
 	return 0;
 }
@@ -128,23 +128,39 @@ unsigned long puma_lend_room(void)
 		     free_pages_over(2 * READ_ONCE(free_floor)));
 }
 
+/* Segments that all borrowers together could fill. */
+static u32 lend_segments(void)
+{
+	unsigned long pages = puma_lend_room() + atomic_long_read(&puma_lent);
+
+	pages = min(pages, READ_ONCE(max_pages));
+	return min(pages >> PUMA_SEGMENT_SHIFT, PUMA_MAX_SEGMENTS);
+}
+
 /**
- * puma_lend_lease - segments that every borrower may use
+ * puma_lend_lease - segments that a borrower may use
+ * @have: what it has now
+ * @all: what all borrowers have now
  *
- * Each borrower may use all there is; what they store together is limited. A
- * lease only grows, unless the administrator lowers the limit: a borrower
- * loses entries whenever segments go, and gone pages are told one by one.
+ * What borrowers store together is limited anyway, so leases may exceed it; but
+ * each segment of a lease takes memory for its shelf. So all leases together
+ * approach twice what there is: each may grow by half of what is missing to
+ * that. None shrinks for the sake of another, only when the administrator
+ * lowers the limit: a borrower loses entries whenever segments go.
  *
  * Return: number of segments.
  */
-u32 puma_lend_lease(void)
+u32 puma_lend_lease(u32 have, u32 all)
 {
-	unsigned long pages = puma_lend_room() + atomic_long_read(&puma_lent);
-	u32 nr = min(pages >> PUMA_SEGMENT_SHIFT, PUMA_MAX_SEGMENTS);
+	u32 limit = min(READ_ONCE(max_pages) >> PUMA_SEGMENT_SHIFT,
+			PUMA_MAX_SEGMENTS);
+	u32 total = max(lend_segments(), READ_ONCE(last_total));
 
-	nr = max(nr, READ_ONCE(last_lease));
-	WRITE_ONCE(last_lease, nr);
-	return nr;
+	total = min(total, limit);
+	WRITE_ONCE(last_total, total);
+	if (all < 2 * total)
+		have = max(have, min(total, have + (2 * total - all + 1) / 2));
+	return min(have, limit);
 }
 
 /* The hook behind puma_give_back(). */
@@ -192,9 +208,6 @@ static void lend_watch(struct work_struct *work)
 		nr = max_t(unsigned long, nr, over);
 	if (nr)
 		give_back_everywhere(nr);
-	else if (puma_lend_room() >> PUMA_SEGMENT_SHIFT >
-		 READ_ONCE(last_lease))
-		puma_store_kick_all();	/* room for twice the lease */
 	queue_delayed_work(puma_wq, &watch_work, WATCH_PERIOD);
 }
 
@@ -210,7 +223,7 @@ int puma_lend_start(void)
 
 	lockdep_assert_held(&puma_lock);
 	WRITE_ONCE(free_floor, compute_floor());
-	WRITE_ONCE(last_lease, 0);
+	WRITE_ONCE(last_total, 0);
 	static_branch_enable(&puma_lend_key);
 	err = puma_net_listen(&puma_set.listen);
 	if (err) {

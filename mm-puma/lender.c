@@ -46,6 +46,8 @@ int puma_lenders_check(const char *text)
 	char word[40];
 	int nr = 0;
 
+	if (text[0] && text[strlen(text) - 1] == ',')
+		return -EINVAL;
 	while (*text) {
 		if (!next_word(&text, word, sizeof(word)) ||
 		    puma_endpoint_parse(word, true, &ep) ||
@@ -58,6 +60,7 @@ int puma_lenders_check(const char *text)
 static void lender_free(struct puma_lender *lender)
 {
 	list_del(&lender->list);
+	kobject_del(&lender->kobj);
 	kobject_put(&lender->kobj);	/* frees it */
 }
 
@@ -83,6 +86,7 @@ static int lender_add(const struct puma_endpoint *ep)
 		lender_free(lender);
 		return -ENOMEM;
 	}
+	puma_net_start(lender->conn);
 	return 0;
 }
 
@@ -121,13 +125,14 @@ void puma_lenders_stop(void)
 	struct puma_lender *lender, *next;
 
 	lockdep_assert_held(&puma_lock);
+	/* All at once: each may be in the middle of dialling. */
 	list_for_each_entry(lender, &lenders, list)
-		if (lender->conn)
-			puma_net_hangup(lender->conn);
+		puma_net_hangup(lender->conn, false);
+	list_for_each_entry(lender, &lenders, list)
+		puma_net_hangup(lender->conn, true);
 	puma_get_drain();
 	list_for_each_entry_safe(lender, next, &lenders, list) {
-		if (lender->conn)
-			puma_net_free(lender->conn);
+		puma_net_free(lender->conn);
 		lender_free(lender);
 	}
 	nr_lenders = 0;
@@ -218,6 +223,15 @@ void puma_lender_up(struct puma_lender *lender)
 	trace_puma_lender(lender->endpoint.addr, "up", 0);
 }
 
+/* The index of a borrower takes no more than a 64th of its memory. */
+static u32 most_segments(void)
+{
+	unsigned long bytes = PUMA_SEGMENT_SLOTS * sizeof(u64);
+
+	return clamp((totalram_pages() << PAGE_SHIFT) / 64 / bytes, 1UL,
+		     (unsigned long)PUMA_PARTS);
+}
+
 /**
  * puma_lender_lease - a lender grants this many segments from now on
  * @lender: the lender
@@ -242,12 +256,12 @@ void puma_lender_lease(struct puma_lender *lender, u32 segments, u32 room)
 	if (segments < have)
 		puma_index_remove(ix, lender, segments);
 	for (; have < segments; have++) {
-		if (ix->nr_segments >= PUMA_PARTS)
+		if (ix->nr_segments >= most_segments())
 			break;
 		seg = puma_segment_alloc(lender, have);
 		if (!seg) {
-			pr_warn("no memory to use more than %u of %u segments\n",
-				have, segments);
+			pr_warn_ratelimited("no memory to use more than %u of %u segments\n",
+					    have, segments);
 			break;
 		}
 		puma_index_add(ix, seg);

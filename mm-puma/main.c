@@ -26,29 +26,29 @@ struct puma_settings puma_set = {
 static enum puma_mode puma_mode;
 
 /* What the command line said; parsed once, by puma_init(). */
-static char *mode;
-module_param(mode, charp, 0444);
+static char *boot_mode;
+module_param_named(mode, boot_mode, charp, 0);
 MODULE_PARM_DESC(mode, "off, borrow or lend");
-static char *lenders;
-module_param(lenders, charp, 0444);
+static char *boot_lenders;
+module_param_named(lenders, boot_lenders, charp, 0);
 MODULE_PARM_DESC(lenders, "HOST[:PORT][,...] to borrow from");
-static char *listen;
-module_param(listen, charp, 0444);
+static char *boot_listen;
+module_param_named(listen, boot_listen, charp, 0);
 MODULE_PARM_DESC(listen, "[ADDR:]PORT to lend at");
-static char *strategy;
-module_param(strategy, charp, 0444);
+static char *boot_strategy;
+module_param_named(strategy, boot_strategy, charp, 0);
 MODULE_PARM_DESC(strategy, "noninclusive or exclusive");
-static char *fs;
-module_param(fs, charp, 0444);
+static char *boot_fs;
+module_param_named(fs, boot_fs, charp, 0);
 MODULE_PARM_DESC(fs, "file systems that take part, NAME[,...]");
-static char *max_lend;
-module_param(max_lend, charp, 0444);
+static char *boot_max_lend;
+module_param_named(max_lend, boot_max_lend, charp, 0);
 MODULE_PARM_DESC(max_lend, "most memory to lend, SIZE or PERCENT");
-static char *verify;
-module_param(verify, charp, 0444);
+static char *boot_verify;
+module_param_named(verify, boot_verify, charp, 0);
 MODULE_PARM_DESC(verify, "1: compare every page from a lender with the disk");
-static char *deadline_ms;
-module_param(deadline_ms, charp, 0444);
+static char *boot_deadline_ms;
+module_param_named(deadline_ms, boot_deadline_ms, charp, 0);
 MODULE_PARM_DESC(deadline_ms, "longest time a lender may take, 1 to 1000");
 
 /**
@@ -179,7 +179,7 @@ static const struct setting {
 	{ "deadline_ms", set_deadline_ms, false, "a number from 1 to 1000" },
 	{ "max_lend", puma_lend_set_max, false,
 	  "a size such as 512M or a share such as 50%" },
-	{ "fs", set_fs, true, "names of file systems, separated by commas" },
+	{ "fs", set_fs, true, "some of ext4,squashfs" },
 	{ "listen", set_listen, true, "PORT or ADDR:PORT" },
 	{ "lenders", set_lenders, true,
 	  "up to 16 of ADDR or ADDR:PORT, separated by commas" },
@@ -330,9 +330,11 @@ static int __init read_command_line(void)
 		const char *name;
 		const char *value;
 	} given[] = {
-		{ "strategy", strategy }, { "verify", verify },
-		{ "deadline_ms", deadline_ms }, { "max_lend", max_lend },
-		{ "fs", fs }, { "listen", listen }, { "lenders", lenders },
+		{ "strategy", boot_strategy }, { "verify", boot_verify },
+		{ "deadline_ms", boot_deadline_ms },
+		{ "max_lend", boot_max_lend },
+		{ "fs", boot_fs }, { "listen", boot_listen },
+		{ "lenders", boot_lenders },
 	};
 	unsigned int i;
 	int err, bad = 0;
@@ -365,12 +367,13 @@ static int __init puma_init(void)
 	err = puma_setting_change("max_lend", "50%");
 	if (!err)
 		err = read_command_line();
-	if (!err && mode)
-		err = puma_mode_parse(mode, &want);
+	if (!err && boot_mode)
+		err = puma_mode_parse(boot_mode, &want);
 	if (!err)
 		err = puma_mode_change(want);
 	if (err)
 		pr_err("not started (%d)\n", err);
 	return 0;
 }
-late_initcall(puma_init);
+/* After ip_auto_config(), so that the addresses are there. */
+late_initcall_sync(puma_init);

@@ -9,11 +9,13 @@
  * abort	(the folio stays: it was dirtied or somebody holds it) takes the
  *		entries back.
  *
- * Nobody can look an entry up before commit, because a look-up needs a new
- * folio at that place in the cache. Whoever dirties the folio in between makes
- * the removal fail, or comes before it and is seen by the dirty test under
- * i_pages; either way abort follows. The sender claims each buffer just before
- * it goes on the wire and drops it when the entry was erased in the meantime.
+ * Nobody can look an entry up before the folio has left the cache, because a
+ * look-up needs a new folio at that place. Whoever dirties the folio before that
+ * makes the removal fail, or comes earlier and is seen by the dirty test under
+ * i_pages; either way abort follows. Between the removal and commit anything
+ * can happen to the file, even another put of the same page; so commit goes by
+ * the exact version that begin has taken. The sender claims each buffer just
+ * before it goes on the wire and drops it when its entry was erased meanwhile.
  *
  * Context: reclaim. Nothing here allocates or sleeps; what does not fit is
  * dropped. begin opens an RCU read-side section that commit or abort closes,
@@ -84,6 +86,7 @@ unsigned int __puma_put_begin(struct puma_put *put,
 
 	if (folio_test_swapcache(folio) || !inode || !S_ISREG(inode->i_mode))
 		return 0;
+	puma_assert(folio_test_locked(folio) && folio->mapping == mapping);
 	rcu_read_lock();
 	ix = rcu_dereference(puma_index);
 	put->file = ix ? puma_file(&ix->secret, inode) : 0;
@@ -99,9 +102,11 @@ unsigned int __puma_put_begin(struct puma_put *put,
 	puma_count_n(put_ineligible, offered - nr);
 
 	put->index = folio->index;
+	put->version = nr ? puma_index_version(ix) : 0;
 	put->queued = 0;
 	for (i = 0; i < nr; i++) {
-		switch (puma_index_publish(ix, put->file, put->index + i)) {
+		switch (puma_index_publish(ix, put->file, put->index + i,
+					   put->version)) {
 		case PUMA_PUBLISHED:
 			put->queued |= BIT_ULL(i);
 			break;
@@ -121,14 +126,15 @@ unsigned int __puma_put_begin(struct puma_put *put,
 }
 
 /* Copy one page and queue it. Every way out counts it once. */
-static void queue_page(struct puma_index *ix, u64 file, pgoff_t index,
-		       struct page *page)
+static void queue_page(struct puma_index *ix, const struct puma_put *put,
+		       unsigned int i, struct page *page)
 {
+	pgoff_t index = put->index + i;
 	struct puma_put_buf *buf;
+	u64 file = put->file;
 	struct puma_entry e;
 
-	if (!puma_index_lookup(ix, file, index, &e) ||
-	    !(e.word & PUMA_WORD_QUEUED)) {
+	if (!puma_index_queued(ix, file, index, put->version, &e)) {
 		puma_count(put_stale);
 		return;
 	}
@@ -165,8 +171,7 @@ void __puma_put_commit(struct puma_put *put, struct folio *folio)
 		if (!(put->queued & BIT_ULL(i)))
 			continue;
 		if (ix)
-			queue_page(ix, put->file, put->index + i,
-				   folio_page(folio, i));
+			queue_page(ix, put, i, folio_page(folio, i));
 		else
 			puma_count(put_lost);
 	}

@@ -32,6 +32,7 @@
 #include "internal.h"
 
 #define PUMA_FS_MAGIC	0x50554d41	/* PUMA */
+#define LOOK_MIN	512	/* folios looked at for any number wanted */
 
 /* Never wakes kswapd, never reclaims, never touches the reserves. */
 #define STORE_GFP	((GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | \
@@ -40,6 +41,7 @@
 static struct vfsmount *store_mnt;
 static LIST_HEAD(stores);
 static DEFINE_SPINLOCK(stores_lock);	/* protects @stores */
+static atomic_t all_shelves;		/* segments granted to all borrowers */
 static DEFINE_IDA(store_ids);
 
 static struct puma_shelf *shelf_of(struct puma_store *store, u32 slot)
@@ -118,8 +120,10 @@ static void store_free(struct puma_store *store)
 		truncate_inode_pages(store->inode->i_mapping, 0);
 		iput(store->inode);
 	}
-	for (i = 0; store->shelf && i < store->nr_shelves; i++)
+	for (i = 0; store->shelf && i < store->nr_shelves; i++) {
 		vfree(store->shelf[i]);
+		atomic_dec(&all_shelves);
+	}
 	kvfree(store->shelf);
 	kfree(store);
 }
@@ -251,6 +255,7 @@ static void shelves_shrink(struct puma_store *store, u32 nr)
 	while (store->nr_shelves > nr) {
 		vfree(store->shelf[--store->nr_shelves]);
 		store->shelf[store->nr_shelves] = NULL;
+		atomic_dec(&all_shelves);
 	}
 }
 
@@ -264,9 +269,10 @@ static void shelves_shrink(struct puma_store *store, u32 nr)
  */
 u32 puma_store_lease(struct puma_store *store, u32 *room)
 {
-	u32 want = puma_lend_lease(), nr;
+	u32 want, nr;
 
 	mutex_lock(&store->lock);
+	want = puma_lend_lease(store->nr_shelves, atomic_read(&all_shelves));
 	if (want < store->nr_shelves)
 		shelves_shrink(store, want);
 	while (store->nr_shelves < want) {
@@ -275,20 +281,20 @@ u32 puma_store_lease(struct puma_store *store, u32 *room)
 		if (!shelf)
 			break;
 		store->shelf[store->nr_shelves++] = shelf;
+		atomic_inc(&all_shelves);
 	}
 	nr = store->nr_shelves;
 	mutex_unlock(&store->lock);
-	*room = puma_store_room(store);
+	*room = puma_store_room();
 	return nr;
 }
 
 /**
  * puma_store_room - pages that a borrower could put now
- * @store: its store
  *
  * Return: the number.
  */
-u32 puma_store_room(struct puma_store *store)
+u32 puma_store_room(void)
 {
 	return min_t(unsigned long, puma_lend_room(), U32_MAX);
 }
@@ -299,7 +305,7 @@ u32 puma_store_room(struct puma_store *store)
  * @slot: where it is to be stored
  *
  * Context: process.
- * Return: a folio for puma_store_put() or puma_store_refuse(), or NULL: no.
+ * Return: a folio for puma_store_put(), or NULL: no.
  */
 struct folio *puma_store_alloc(struct puma_store *store, u32 slot)
 {
@@ -317,11 +323,12 @@ struct folio *puma_store_alloc(struct puma_store *store, u32 slot)
  * @seal: what came with it
  * @folio: the page, from puma_store_alloc(); not the caller's any more
  *
+ * When there is no room for it the slot is empty and the borrower is told.
+ *
  * Context: process.
- * Return: 0, or an error: the page was not stored and the slot is empty.
  */
-int puma_store_put(struct puma_store *store, u32 slot, u64 token,
-		   const struct puma_seal *seal, struct folio *folio)
+void puma_store_put(struct puma_store *store, u32 slot, u64 token,
+		    const struct puma_seal *seal, struct folio *folio)
 {
 	struct address_space *mapping = store->inode->i_mapping;
 	struct puma_shelf *shelf;
@@ -354,23 +361,19 @@ out:
 		puma_count(lend_refused);
 	else
 		puma_count(lend_stored);
-	return err;
 }
 
 /**
  * puma_store_refuse - a page was received and cannot be stored
  * @store: the borrower's store
  * @slot: where it should have gone; what was there is dropped
- * @folio: from puma_store_alloc(), or NULL
  *
  * Context: process.
  */
-void puma_store_refuse(struct puma_store *store, u32 slot, struct folio *folio)
+void puma_store_refuse(struct puma_store *store, u32 slot)
 {
 	puma_count(lend_puts);
 	puma_count(lend_refused);
-	if (folio)
-		folio_put(folio);
 	mutex_lock(&store->lock);
 	refuse_slot(store, slot);
 	mutex_unlock(&store->lock);
@@ -511,7 +514,7 @@ static long evict_folio(struct address_space *mapping, struct folio *folio)
  * @nr_pages: how many
  *
  * Goes round by slot, which is no order of age: the borrower places pages by
- * hash. Skips what somebody uses.
+ * hash. Skips what somebody uses, and does not look for ever.
  *
  * Context: reclaim. Does not allocate.
  * Return: number of pages freed.
@@ -521,14 +524,14 @@ unsigned long puma_store_shrink(struct puma_store *store,
 				unsigned long nr_pages)
 {
 	struct address_space *mapping = store->inode->i_mapping;
+	unsigned long freed = 0, look = 4 * nr_pages + LOOK_MIN;
 	pgoff_t hand = READ_ONCE(store->hand);
-	unsigned long freed = 0;
 	struct folio_batch batch;
 	bool wrapped = false;
 	unsigned int i;
 
 	folio_batch_init(&batch);
-	while (freed < nr_pages) {
+	while (freed < nr_pages && look) {
 		if (!filemap_get_folios(mapping, &hand, ULONG_MAX, &batch)) {
 			if (wrapped)
 				break;
@@ -536,6 +539,7 @@ unsigned long puma_store_shrink(struct puma_store *store,
 			hand = 0;
 			continue;
 		}
+		look -= min_t(unsigned long, look, folio_batch_count(&batch));
 		for (i = 0; i < folio_batch_count(&batch); i++) {
 			struct folio *folio = batch.folios[i];
 
@@ -549,6 +553,7 @@ unsigned long puma_store_shrink(struct puma_store *store,
 			folio_unlock(folio);
 		}
 		folio_batch_release(&batch);
+		cond_resched();
 	}
 	WRITE_ONCE(store->hand, hand);
 	return freed;

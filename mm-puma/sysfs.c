@@ -56,7 +56,9 @@ static ssize_t mode_store(struct kobject *kobj, struct kobj_attribute *attr,
 	int err;
 
 	err = take_text(text, sizeof(text), buf);
-	if (!err)
+	if (err)
+		pr_err("mode: must be off, borrow or lend\n");
+	else
 		err = puma_mode_parse(text, &mode);
 	if (!err)
 		err = puma_mode_change(mode);

@@ -80,21 +80,18 @@ static bool verify_folio(struct puma_get *req, unsigned int first)
 	struct folio *folio = req->page[first].folio;
 	struct address_space *mapping = folio->mapping;
 	unsigned long nr = folio_nr_pages(folio);
-	struct inode *inode = igrab(mapping->host);
 	pgoff_t index = folio->index;
-	bool read = false;
 	void *remote;
 
-	if (!inode)
-		return false;
 	remote = kvmalloc(folio_size(folio), GFP_NOIO | __GFP_NOWARN);
 	if (!remote)
-		goto out;
+		return false;
 	/* Whoever holds it for writing may be waiting for our folio. */
-	if (!filemap_invalidate_trylock_shared(mapping))
-		goto out;
+	if (!filemap_invalidate_trylock_shared(mapping)) {
+		kvfree(remote);
+		return false;
+	}
 	memcpy_from_folio(remote, folio, 0, folio_size(folio));
-	read = true;
 	if (mapping->a_ops->read_folio(NULL, folio)) {
 		filemap_invalidate_unlock_shared(mapping);
 		puma_count_n(verify_skipped, nr);
@@ -105,18 +102,59 @@ static bool verify_folio(struct puma_get *req, unsigned int first)
 		compare(req, first, folio, mapping, remote);
 		folio_unlock(folio);
 	}
-	if (req->consume)
+	/*
+	 * Consumed, the lender does not have it any more. Not read, the next
+	 * reader must get the disk's error and not come here again.
+	 */
+	if (req->consume || !folio_test_uptodate(folio))
 		erase_entries(req, index, nr);
 	folio_put(folio);
-out:
 	kvfree(remote);
+	return true;
+}
+
+/**
+ * puma_verify_begin - hold the file of a request
+ * @req: the request, ended, with folios left
+ *
+ * The inode must not be evicted by us while folios of the request are locked,
+ * and its super block must stay as long as we hold the inode.
+ *
+ * Return: the inode for puma_verify_end(), or NULL: do not verify.
+ */
+struct inode *puma_verify_begin(struct puma_get *req)
+{
+	struct super_block *sb;
+	struct inode *inode;
+	unsigned int i;
+
+	for (i = 0; !req->page[i].folio; i++)
+		;
+	inode = req->page[i].folio->mapping->host;
+	sb = inode->i_sb;
+	if (!atomic_inc_not_zero(&sb->s_active))
+		return NULL;
+	inode = igrab(inode);
+	if (!inode)
+		deactivate_super(sb);
+	return inode;
+}
+
+/**
+ * puma_verify_end - let go of the file
+ * @inode: from puma_verify_begin(); no folio of the request is locked any more
+ */
+void puma_verify_end(struct inode *inode)
+{
+	struct super_block *sb = inode->i_sb;
+
 	iput(inode);
-	return read;
+	deactivate_super(sb);
 }
 
 /**
  * puma_verify - compare what a request filled with the disk
- * @req: the request, ended
+ * @req: the request, ended, between puma_verify_begin() and puma_verify_end()
  *
  * Folios that were filled completely are read from the disk and dropped from
  * the request. The others, and those that cannot be read now, stay in it.

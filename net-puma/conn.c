@@ -33,7 +33,7 @@ static void conn_work(struct work_struct *work);
 struct puma_conn *puma_conn_alloc(struct puma_lender *lender,
 				  const struct puma_endpoint *peer)
 {
-	struct puma_conn *conn = kvzalloc(sizeof(*conn), GFP_KERNEL);
+	struct puma_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL);
 
 	if (!conn)
 		return NULL;
@@ -43,7 +43,7 @@ struct puma_conn *puma_conn_alloc(struct puma_lender *lender,
 				       GFP_KERNEL);
 	if (!conn->rx.bounce || (!lender && !conn->reply)) {
 		free_page((unsigned long)conn->rx.bounce);
-		kvfree(conn);
+		kfree(conn);
 		return NULL;
 	}
 	kref_init(&conn->ref);
@@ -66,9 +66,11 @@ static void conn_release(struct kref *ref)
 {
 	struct puma_conn *conn = container_of(ref, struct puma_conn, ref);
 
+	/* A reader that came late may have asked the worker to send. */
+	cancel_delayed_work_sync(&conn->tx_work);
 	free_page((unsigned long)conn->rx.bounce);
 	kvfree(conn->reply);
-	kvfree(conn);
+	kfree(conn);
 }
 
 /**
@@ -83,6 +85,8 @@ void puma_conn_get(struct puma_conn *conn)
 /**
  * puma_conn_put - drop a reference
  * @conn: the connection
+ *
+ * Context: process; not from the sender.
  */
 void puma_conn_put(struct puma_conn *conn)
 {
@@ -142,6 +146,9 @@ static void conn_open(struct puma_conn *conn)
 	conn->todo = 0;
 	conn->greeted = false;
 	conn->announced = false;
+	if (conn->lender)
+		conn->reason = 0;
+	conn->leased = false;
 	conn->lease_new = false;
 	conn->lease = 0;
 	conn->reply_head = 0;
@@ -153,13 +160,15 @@ static void conn_open(struct puma_conn *conn)
 	WRITE_ONCE(conn->state, PUMA_CONN_GREETING);
 	spin_unlock_bh(&conn->lock);
 	puma_tcp_attach(conn);
-	puma_send_todo(conn, PUMA_TODO_HELLO);
+	puma_send_todo(conn, conn->reason ? PUMA_TODO_REFUSE : PUMA_TODO_HELLO);
 }
 
 static void release_puts(struct puma_conn *conn)
 {
 	struct puma_put_buf *buf;
 
+	if (!conn->lender)
+		return;
 	/* Who found the connection up has added its page by then. */
 	synchronize_rcu();
 	mutex_lock(&conn->tx_lock);
@@ -171,15 +180,17 @@ static void release_puts(struct puma_conn *conn)
 /* Undo conn_open(). The state is BROKEN. */
 static void conn_shut(struct puma_conn *conn)
 {
-	if (conn->announced || !conn->lender || conn->error != -ECONNREFUSED)
-		pr_info("%pI4:%u: connection ended (%d)\n", &conn->peer.addr,
-			be16_to_cpu(conn->peer.port), conn->error);
+	pr_info_ratelimited("%pI4:%u: connection ended (%d)\n",
+			    &conn->peer.addr, be16_to_cpu(conn->peer.port),
+			    conn->error);
 	puma_tcp_detach(conn);
 	cancel_work_sync(&conn->rx_work);
 	/* Whoever sends holds tx_lock; the state keeps others out. */
 	mutex_lock(&conn->tx_lock);
 	mutex_unlock(&conn->tx_lock);
 	cancel_delayed_work_sync(&conn->tx_work);
+	/* Again: a last answer may have made room for more requests. */
+	cancel_work_sync(&conn->rx_work);
 	timer_delete_sync(&conn->timer);
 	puma_requests_lost(conn);
 	puma_send_reset(conn);
@@ -195,6 +206,7 @@ static void conn_shut(struct puma_conn *conn)
 	cancel_delayed_work_sync(&conn->tx_work);
 	puma_tcp_close(conn->sock);
 	conn->sock = NULL;
+	conn->backoff = puma_backoff_next(conn->backoff);
 	WRITE_ONCE(conn->state, PUMA_CONN_IDLE);
 	/* Nobody breaks an idle connection: what is queued is of the old one. */
 	cancel_delayed_work(&conn->work);
@@ -208,14 +220,13 @@ static void borrower_news(struct puma_conn *conn)
 
 	if (!conn->announced) {
 		conn->announced = true;
-		conn->backoff = 0;
 		puma_lender_up(conn->lender);
 		spin_lock_bh(&conn->lock);
 		if (conn->state == PUMA_CONN_GREETING)
 			WRITE_ONCE(conn->state, PUMA_CONN_UP);
 		spin_unlock_bh(&conn->lock);
-		pr_info("%pI4:%u: borrowing\n", &conn->peer.addr,
-			be16_to_cpu(conn->peer.port));
+		pr_info_ratelimited("%pI4:%u: borrowing\n", &conn->peer.addr,
+				    be16_to_cpu(conn->peer.port));
 	}
 	spin_lock_bh(&conn->lock);
 	lease_new = conn->lease_new;
@@ -223,8 +234,10 @@ static void borrower_news(struct puma_conn *conn)
 	lease = conn->lease;
 	room = conn->room;
 	spin_unlock_bh(&conn->lock);
-	if (lease_new)
+	if (lease_new) {
+		conn->backoff = 0;
 		puma_lender_lease(conn->lender, lease, room);
+	}
 }
 
 static void lender_news(struct puma_conn *conn)
@@ -241,11 +254,14 @@ static void lender_news(struct puma_conn *conn)
 		if (conn->state == PUMA_CONN_GREETING)
 			WRITE_ONCE(conn->state, PUMA_CONN_UP);
 		spin_unlock_bh(&conn->lock);
-		pr_info("%pI4:%u: lending\n", &conn->peer.addr,
-			be16_to_cpu(conn->peer.port));
+		pr_info_ratelimited("%pI4:%u: lending\n", &conn->peer.addr,
+				    be16_to_cpu(conn->peer.port));
 		/* Frames after HELLO waited for the store. */
 		queue_work(puma_net_wq, &conn->rx_work);
 	}
+	/* One after the other, or the borrower would miss that it shrank. */
+	if (test_bit(PUMA_TODO_LEASE, &conn->todo))
+		return;
 	lease = puma_store_lease(conn->store, &room);
 	if (lease != conn->lease || !conn->announced) {
 		conn->announced = true;
@@ -299,15 +315,18 @@ static void conn_work(struct work_struct *work)
 }
 
 /**
- * puma_conn_close - end a connection for good, and wait for it
+ * puma_conn_close - end a connection for good
  * @conn: the connection
+ * @wait: until that is done; otherwise another call must follow
  *
- * Context: process.
+ * Context: process; any if not @wait.
  */
-void puma_conn_close(struct puma_conn *conn)
+void puma_conn_close(struct puma_conn *conn, bool wait)
 {
 	WRITE_ONCE(conn->closing, true);
 	puma_conn_poke(conn);
+	if (!wait)
+		return;
 	flush_delayed_work(&conn->work);
 	cancel_delayed_work_sync(&conn->work);
 }
@@ -315,14 +334,15 @@ void puma_conn_close(struct puma_conn *conn)
 /**
  * puma_net_hangup - end a connection; no call of mm/puma follows
  * @conn: the connection, from puma_net_dial()
+ * @wait: until that is done; otherwise another call must follow
  *
  * Gets and puts that are handed over later end at once.
  *
  * Context: process.
  */
-void puma_net_hangup(struct puma_conn *conn)
+void puma_net_hangup(struct puma_conn *conn, bool wait)
 {
-	puma_conn_close(conn);
+	puma_conn_close(conn, wait);
 }
 
 /**

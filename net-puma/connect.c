@@ -28,9 +28,11 @@ unsigned long puma_backoff_next(unsigned long backoff)
 }
 
 /**
- * puma_net_dial - keep a connection to a lender
+ * puma_net_dial - make a connection to a lender
  * @lender: the lender
  * @to: where it is
+ *
+ * Nothing happens before puma_net_start().
  *
  * Context: process.
  * Return: the connection, or NULL.
@@ -38,9 +40,17 @@ unsigned long puma_backoff_next(unsigned long backoff)
 struct puma_conn *puma_net_dial(struct puma_lender *lender,
 				const struct puma_endpoint *to)
 {
-	struct puma_conn *conn = puma_conn_alloc(lender, to);
+	/* Start-up may have failed. */
+	if (!puma_net_wq || !puma_ctl_wq)
+		return NULL;
+	return puma_conn_alloc(lender, to);
+}
 
-	if (conn)
-		puma_conn_poke(conn);
-	return conn;
+/**
+ * puma_net_start - reach the lender, now and whenever the connection breaks
+ * @conn: the connection
+ */
+void puma_net_start(struct puma_conn *conn)
+{
+	puma_conn_poke(conn);
 }

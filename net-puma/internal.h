@@ -93,13 +93,13 @@ struct puma_reply {
  * @folio: answer to be released when the frame is out
  */
 struct puma_tx {
-	u8 head[PUMA_WIRE_BUF];
+	u8 head[PUMA_WIRE_BUF] __aligned(8);
 	u32 head_len;
-	struct bio_vec vec[1 + PUMA_BATCH];
+	struct bio_vec vec[1 + PUMA_PUT_BATCH];
 	unsigned int nr_vec;
 	u32 len;
 	u32 sent;
-	struct puma_put_buf *buf[PUMA_BATCH];
+	struct puma_put_buf *buf[PUMA_PUT_BATCH];
 	unsigned int nr_buf;
 	struct folio *folio;
 };
@@ -163,6 +163,7 @@ struct puma_rx {
  * @todo: bits of enum puma_todo
  * @greeted: the peer's HELLO was good
  * @announced: mm/puma knows of the lender, or the borrower of its lease
+ * @leased: a lease has arrived
  * @lease_new: a lease arrived that was not handed on
  * @lease: segments: received, or last told
  * @room: pages, likewise
@@ -206,6 +207,7 @@ struct puma_conn {
 	unsigned long todo;
 	bool greeted;
 	bool announced;
+	bool leased;
 	bool lease_new;
 	u32 lease;
 	u32 room;
@@ -228,7 +230,7 @@ struct puma_conn *puma_conn_alloc(struct puma_lender *lender,
 void puma_conn_get(struct puma_conn *conn);
 void puma_conn_put(struct puma_conn *conn);
 void puma_conn_break(struct puma_conn *conn, int error);
-void puma_conn_close(struct puma_conn *conn);
+void puma_conn_close(struct puma_conn *conn, bool wait);
 void puma_conn_poke(struct puma_conn *conn);
 bool puma_conn_up(struct puma_conn *conn);
 
@@ -249,11 +251,14 @@ void puma_send_reset(struct puma_conn *conn);
 struct puma_put_buf *puma_send_next_put(struct puma_conn *conn);
 void puma_send_work(struct work_struct *work);
 
+#if IS_ENABLED(CONFIG_KUNIT)
+bool puma_send_next_frame(struct puma_conn *conn, bool inline_only);
+#endif
+
 /* recv.c */
 
 int puma_recv_skb(struct puma_conn *conn, struct sk_buff *skb,
 		  unsigned int offset, size_t len);
-bool puma_recv_may_start(struct puma_conn *conn);
 void puma_recv_reset(struct puma_conn *conn);
 void puma_recv_work(struct work_struct *work);
 
@@ -261,6 +266,7 @@ void puma_recv_work(struct work_struct *work);
 
 void puma_deadline_timer(struct timer_list *timer);
 void puma_requests_lost(struct puma_conn *conn);
+void puma_request_lost(struct puma_conn *conn, u32 id);
 bool puma_keepalive(struct puma_conn *conn);
 
 /* tcp.c */
@@ -275,7 +281,7 @@ void puma_tcp_detach(struct puma_conn *conn);
 void puma_tcp_silence(struct socket *sock);
 void puma_tcp_close(struct socket *sock);
 int puma_tcp_send(struct puma_conn *conn, bool more);
-int puma_tcp_receive(struct puma_conn *conn);
+void puma_tcp_receive(struct puma_conn *conn);
 bool puma_tcp_memory_low(void);
 
 #endif /* _NET_PUMA_INTERNAL_H */

@@ -57,12 +57,36 @@ void puma_deadline_timer(struct timer_list *timer)
 {
 	struct puma_conn *conn = from_timer(conn, timer, timer);
 	LIST_HEAD(late);
+	bool waiting;
 
 	spin_lock(&conn->lock);
 	take_late(conn, &conn->asked, &late);
 	take_late(conn, &conn->gets, &late);
+	waiting = !list_empty(&conn->gets);
 	spin_unlock(&conn->lock);
 	finish_all(&late, PUMA_GET_TIMEOUT);
+	if (waiting)
+		puma_send_kick(conn);	/* the table may have been full */
+}
+
+/**
+ * puma_request_lost - end one request that was not sent
+ * @conn: the connection
+ * @id: the request
+ *
+ * Context: process.
+ */
+void puma_request_lost(struct puma_conn *conn, u32 id)
+{
+	struct puma_get *req;
+	LIST_HEAD(lost);
+
+	spin_lock_bh(&conn->lock);
+	req = conn->req[id % PUMA_REQUESTS];
+	if (req && req->id == id)
+		take(conn, req, &lost);
+	spin_unlock_bh(&conn->lock);
+	finish_all(&lost, PUMA_GET_LOST);
 }
 
 /**

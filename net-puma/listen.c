@@ -2,9 +2,12 @@
 /*
  * The lender's end: accept borrowers, up to MAX_BORROWERS of them.
  */
+#include <linux/delay.h>
+
 #include "internal.h"
 
 #define MAX_BORROWERS	64
+#define MAX_REFUSED	8	/* that are being told so */
 
 static struct socket *listener;
 static LIST_HEAD(accepted);
@@ -12,28 +15,40 @@ static DEFINE_SPINLOCK(accepted_lock);	/* protects @accepted, @nr_accepted */
 static unsigned int nr_accepted;
 static bool listening;
 
-static void accept_one(struct socket *sock, const struct puma_endpoint *peer)
+/* Take one more connection into account. Returns how many there were. */
+static unsigned int reserve(void)
 {
-	struct puma_conn *conn = NULL;
-	bool room;
+	unsigned int nr;
 
 	spin_lock_bh(&accepted_lock);
-	room = listening && nr_accepted < MAX_BORROWERS;
-	nr_accepted += room;
+	nr = listening ? nr_accepted : UINT_MAX;
+	if (nr < MAX_BORROWERS + MAX_REFUSED)
+		nr_accepted++;
 	spin_unlock_bh(&accepted_lock);
-	if (room)
+	return nr;
+}
+
+static void accept_one(struct socket *sock, const struct puma_endpoint *peer)
+{
+	unsigned int nr = reserve();
+	struct puma_conn *conn = NULL;
+
+	if (nr < MAX_BORROWERS + MAX_REFUSED) {
 		conn = puma_conn_alloc(NULL, peer);
+		if (!conn) {
+			spin_lock_bh(&accepted_lock);
+			nr_accepted--;
+			spin_unlock_bh(&accepted_lock);
+		}
+	}
 	if (!conn) {
-		pr_warn_ratelimited("%pI4: refused: %s\n", &peer->addr,
-				    room ? "no memory" :
-				    puma_wire_reason(PUMA_REASON_FULL));
 		puma_tcp_close(sock);
-		if (!room)
-			return;
-		spin_lock_bh(&accepted_lock);
-		nr_accepted--;
-		spin_unlock_bh(&accepted_lock);
 		return;
+	}
+	if (nr >= MAX_BORROWERS) {
+		pr_warn_ratelimited("%pI4: refused: %s\n", &peer->addr,
+				    puma_wire_reason(PUMA_REASON_FULL));
+		conn->reason = PUMA_REASON_FULL;
 	}
 	conn->fresh = sock;
 	puma_conn_get(conn);
@@ -48,9 +63,17 @@ static void accept_work(struct work_struct *work)
 {
 	struct puma_endpoint peer;
 	struct socket *sock;
+	int err;
 
-	while (!puma_tcp_accept(listener, &sock, &peer))
-		accept_one(sock, &peer);
+	while (READ_ONCE(listening)) {
+		err = puma_tcp_accept(listener, &sock, &peer);
+		if (!err)
+			accept_one(sock, &peer);
+		else if (err == -EAGAIN)
+			break;
+		else if (err != -ECONNABORTED)
+			msleep(100);	/* short of memory or files */
+	}
 }
 
 static DECLARE_WORK(accept_all, accept_work);
@@ -79,15 +102,18 @@ void puma_listen_forget(struct puma_conn *conn)
  */
 int puma_net_listen(const struct puma_endpoint *at)
 {
-	int err = puma_tcp_listen(at, &listener, &accept_all);
+	int err = -ENOMEM;
 
+	/* Start-up may have failed. */
+	if (puma_net_wq && puma_ctl_wq)
+		err = puma_tcp_listen(at, &listener, &accept_all);
 	if (err) {
 		pr_err("cannot listen at %pI4:%u (%d)\n", &at->addr,
 		       be16_to_cpu(at->port), err);
 		return err;
 	}
 	spin_lock_bh(&accepted_lock);
-	listening = true;
+	WRITE_ONCE(listening, true);
 	spin_unlock_bh(&accepted_lock);
 	/* Somebody may have come before. */
 	queue_work(puma_ctl_wq, &accept_all);
@@ -105,7 +131,10 @@ void puma_net_unlisten(void)
 	struct socket *sock = listener;
 
 	spin_lock_bh(&accepted_lock);
-	listening = false;
+	WRITE_ONCE(listening, false);
+	/* All at once. */
+	list_for_each_entry(conn, &accepted, link)
+		puma_conn_close(conn, false);
 	spin_unlock_bh(&accepted_lock);
 	puma_tcp_silence(sock);
 	cancel_work_sync(&accept_all);
@@ -120,7 +149,7 @@ void puma_net_unlisten(void)
 		spin_unlock_bh(&accepted_lock);
 		if (!conn)
 			break;
-		puma_conn_close(conn);
+		puma_conn_close(conn, true);
 		puma_conn_put(conn);
 	}
 }

@@ -35,16 +35,12 @@ void puma_recv_reset(struct puma_conn *conn)
 	rx->paused = false;
 }
 
-/**
- * puma_recv_may_start - may the next bytes be taken in?
- * @conn: the connection
- *
- * A lender stops between frames while the borrower has asked for more pages
- * than it takes back, and until it has a store for it.
- *
- * Return: false to leave them in the socket; rx_work is queued later.
+/*
+ * May the next bytes be taken in? A lender stops between frames while the
+ * borrower has asked for more pages than it takes back, and until it has a
+ * store for it. rx_work is queued when that is over.
  */
-bool puma_recv_may_start(struct puma_conn *conn)
+static bool may_start(struct puma_conn *conn)
 {
 	struct puma_rx *rx = &conn->rx;
 	u32 used;
@@ -58,7 +54,10 @@ bool puma_recv_may_start(struct puma_conn *conn)
 	WRITE_ONCE(rx->paused, used > PUMA_REPLIES - PUMA_BATCH);
 	if (!rx->paused)
 		return true;
-	/* The sender may have made room before it could see the mark. */
+	/*
+	 * Pairs with smp_mb() in make_reply(): the sender may have made room
+	 * before it could see the mark.
+	 */
 	smp_mb();
 	used = conn->reply_head - smp_load_acquire(&conn->reply_tail);
 	return used <= PUMA_REPLIES - PUMA_BATCH;
@@ -71,7 +70,7 @@ static void got_hello(struct puma_conn *conn, const void *meta)
 	if (reason) {
 		pr_warn_ratelimited("%pI4: refused: %s\n", &conn->peer.addr,
 				    puma_wire_reason(reason));
-		conn->reason = reason;
+		WRITE_ONCE(conn->reason, reason);
 		puma_send_todo(conn, PUMA_TODO_REFUSE);
 		return;
 	}
@@ -91,15 +90,20 @@ static int got_lease(struct puma_conn *conn,
 		     const struct puma_wire_lease *lease)
 {
 	u32 segments = le32_to_cpu(lease->segments);
+	bool first;
 
 	if (segments > PUMA_MAX_SEGMENTS)
 		return -EPROTO;
 	spin_lock_bh(&conn->lock);
+	first = !conn->leased;
+	conn->leased = true;
 	conn->lease = segments;
 	conn->room = le32_to_cpu(lease->room);
 	conn->lease_new = true;
 	spin_unlock_bh(&conn->lock);
-	puma_conn_poke(conn);
+	/* Later ones wait for the tick, so that a peer cannot keep us busy. */
+	if (first)
+		puma_conn_poke(conn);
 	return 0;
 }
 
@@ -252,7 +256,7 @@ static void page_done(struct puma_conn *conn)
 	slot = le32_to_cpu(put->slot);
 	rx->folio = NULL;
 	if (!folio) {
-		puma_store_refuse(conn->store, slot, NULL);
+		puma_store_refuse(conn->store, slot);
 		return;
 	}
 	seal.sum = le64_to_cpu(put->sum);
@@ -347,10 +351,11 @@ int puma_recv_skb(struct puma_conn *conn, struct sk_buff *skb,
 	void *to;
 	int err;
 
-	if (READ_ONCE(conn->state) == PUMA_CONN_BROKEN)
+	/* A peer that is being refused has nothing more to say. */
+	if (READ_ONCE(conn->state) == PUMA_CONN_BROKEN || conn->reason)
 		return len;
 	while (done < len) {
-		if (!puma_recv_may_start(conn))
+		if (!may_start(conn))
 			break;
 		want = part_want(rx, &to);
 		n = min_t(size_t, want - rx->have, len - done);

@@ -7,16 +7,17 @@
  *
  * A get is sent by the reader itself when nobody else is sending; everything
  * else, and every retry, by puma_conn.tx_work. A socket that is full calls
- * back; one that lacked memory does not, so there is a timer as well.
+ * back; one that lacked memory may call back at once, which is of no use, so
+ * retries wait a little.
  */
-#include <linux/highmem.h>
+#include <kunit/visibility.h>
 #include <linux/mm.h>
-#include <linux/slab.h>
 
 #include "internal.h"
 
 #define RETRY		msecs_to_jiffies(2)
 #define BUDGET		64	/* frames before others get the CPU */
+#define INLINE_BUDGET	4	/* frames that a reader sends for others, too */
 
 /**
  * puma_send_kick - let the worker send
@@ -47,7 +48,7 @@ static void *meta_of(struct puma_tx *tx)
 	return tx->head + sizeof(struct puma_wire_hdr);
 }
 
-/* Start a frame without data pages. */
+/* Start a frame; its pages are added after this. */
 static void frame_start(struct puma_tx *tx, enum puma_wire_type type, u8 flags,
 			u16 nr, u32 meta, u32 pages, u32 id)
 {
@@ -115,7 +116,7 @@ static bool make_control(struct puma_conn *conn)
 		frame_start(tx, PUMA_WIRE_PING, 0, 0, sizeof(*ping), 0, 0);
 	} else if (test_and_clear_bit(PUMA_TODO_PONG, &conn->todo)) {
 		ping->time = cpu_to_le64(READ_ONCE(conn->ping_time));
-		ping->room = cpu_to_le32(puma_store_room(conn->store));
+		ping->room = cpu_to_le32(puma_store_room());
 		ping->spare = 0;
 		frame_start(tx, PUMA_WIRE_PONG, 0, 0, sizeof(*ping), 0, 0);
 	} else {
@@ -192,8 +193,10 @@ static bool make_reply(struct puma_conn *conn)
 	} else {
 		frame_start(tx, PUMA_WIRE_GONE, 0, r->nr, 0, 0, r->id);
 	}
-	/* Pairs with the acquire in puma_recv_may_start(). */
+	/* Pairs with the acquire in may_start(). */
 	smp_store_release(&conn->reply_tail, tail + 1);
+	/* Pairs with smp_mb() there: one of us sees the other. */
+	smp_mb();
 	if (READ_ONCE(conn->rx.paused))
 		queue_work(puma_net_wq, &conn->rx_work);
 	return true;
@@ -278,7 +281,8 @@ static bool make_put(struct puma_conn *conn)
 }
 
 /* Choose the next frame. */
-static bool frame_next(struct puma_conn *conn, bool inline_only)
+VISIBLE_IF_KUNIT bool puma_send_next_frame(struct puma_conn *conn,
+					   bool inline_only)
 {
 	if (READ_ONCE(conn->todo) && make_control(conn))
 		return true;
@@ -306,6 +310,21 @@ static bool conn_open_for_sending(struct puma_conn *conn)
 	return state == PUMA_CONN_GREETING || state == PUMA_CONN_UP;
 }
 
+/*
+ * There is no memory for a frame of which nothing was sent. A get does not
+ * wait for it: the disk is read at once.
+ */
+static bool frame_give_up(struct puma_conn *conn)
+{
+	const struct puma_wire_hdr *hdr = (void *)conn->tx.head;
+
+	if (conn->tx.sent || hdr->type != PUMA_WIRE_GET)
+		return false;
+	frame_end(&conn->tx, false);
+	puma_request_lost(conn, le32_to_cpu(hdr->id));
+	return true;
+}
+
 /**
  * puma_send_run - send what there is
  * @conn: the connection
@@ -316,22 +335,21 @@ static bool conn_open_for_sending(struct puma_conn *conn)
 void puma_send_run(struct puma_conn *conn, bool inline_only)
 {
 	struct puma_tx *tx = &conn->tx;
-	unsigned int budget = BUDGET;
-	bool refuse;
+	unsigned int budget = inline_only ? INLINE_BUDGET : BUDGET;
 	int err;
 
 	lockdep_assert_held(&conn->tx_lock);
 	while (conn_open_for_sending(conn)) {
-		if (!tx->head_len && !frame_next(conn, inline_only))
+		if (!tx->head_len && !puma_send_next_frame(conn, inline_only))
 			break;
-		refuse = tx->head[0] == PUMA_WIRE_REFUSE;
 		err = puma_tcp_send(conn, more_to_send(conn));
-		if (err == -EAGAIN) {
-			queue_delayed_work(puma_net_wq, &conn->tx_work, RETRY);
+		if (err == -EAGAIN || err == -ENOBUFS) {
+			if (err == -ENOBUFS && frame_give_up(conn))
+				continue;
+			/* The failure itself may have called for a retry now. */
+			mod_delayed_work(puma_net_wq, &conn->tx_work, RETRY);
 			return;
 		}
-		if (!err && refuse)
-			err = -EPROTO;
 		frame_end(tx, !err);
 		if (err) {
 			puma_conn_break(conn, err);
@@ -384,6 +402,9 @@ void puma_net_get(struct puma_conn *conn, struct puma_get *req)
 {
 	bool up;
 
+	/* The request may end early, and with it what holds the connection. */
+	puma_conn_get(conn);
+	req->id = 0;
 	spin_lock_bh(&conn->lock);
 	up = puma_conn_up(conn);
 	if (up) {
@@ -393,14 +414,13 @@ void puma_net_get(struct puma_conn *conn, struct puma_get *req)
 	spin_unlock_bh(&conn->lock);
 	if (!up) {
 		puma_get_finish(req, PUMA_GET_LOST);
-		return;
-	}
-	if (mutex_trylock(&conn->tx_lock)) {
+	} else if (mutex_trylock(&conn->tx_lock)) {
 		puma_send_run(conn, true);
 		mutex_unlock(&conn->tx_lock);
 	} else {
 		puma_send_kick(conn);
 	}
+	puma_conn_put(conn);
 }
 
 /**

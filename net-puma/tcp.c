@@ -3,8 +3,7 @@
  * The only user of sockets.
  *
  * PUMA never deserves the memory reserves: a put may be dropped and a get may
- * miss. So the sockets allocate without waiting and without reserves, are not
- * SOCK_MEMALLOC, and nothing here ever waits for the network but connect.
+ * miss. So the sockets send without waiting for memory, are not SOCK_MEMALLOC, and nothing here ever waits for the network but connect.
  *
  * At the borrower's end pages are received in the softirq that brought them,
  * under the socket's lock; at the lender's end puma_recv_work() receives.
@@ -27,7 +26,10 @@
 #define RTO_MIN			msecs_to_jiffies(10)
 #define BACKLOG			16
 
-/* Ours nest inside page cache locks, other sockets' locks outside of them. */
+/*
+ * The locks of sockets that we dialled nest inside page cache locks, those of
+ * other sockets outside of them.
+ */
 static struct lock_class_key puma_sk_key;
 static struct lock_class_key puma_slock_key;
 
@@ -155,7 +157,8 @@ int puma_tcp_listen(const struct puma_endpoint *at, struct socket **sockp,
  * @sockp: set to the connected socket
  * @peer: set to where it is
  *
- * Return: 0, -EAGAIN when nobody waits, or another error.
+ * Return: 0, -EAGAIN when nobody waits, -ECONNABORTED when the peer has gone
+ * again, or another error.
  */
 int puma_tcp_accept(struct socket *listener, struct socket **sockp,
 		    struct puma_endpoint *peer)
@@ -170,12 +173,11 @@ int puma_tcp_accept(struct socket *listener, struct socket **sockp,
 	write_lock_bh(&sock->sk->sk_callback_lock);
 	sock->sk->sk_user_data = NULL;
 	write_unlock_bh(&sock->sk->sk_callback_lock);
-	reclassify(sock);
 	set_options(sock);
 	err = kernel_getpeername(sock, (struct sockaddr *)&addr);
 	if (err < 0) {
 		puma_tcp_close(sock);
-		return err;
+		return -ECONNABORTED;
 	}
 	peer->addr = addr.sin_addr.s_addr;
 	peer->port = addr.sin_port;
@@ -286,11 +288,13 @@ void puma_tcp_silence(struct socket *sock)
 /**
  * puma_tcp_close - close a socket
  * @sock: the socket, detached
+ *
+ * By reset: what is still on its way is of no interest, and nobody would send
+ * it again for a socket of the kernel's own.
  */
 void puma_tcp_close(struct socket *sock)
 {
 	puma_tcp_silence(sock);
-	/* Nobody is interested in what is still on its way: reset, not FIN. */
 	sock_no_linger(sock->sk);
 	sock_release(sock);
 }
@@ -301,7 +305,8 @@ void puma_tcp_close(struct socket *sock)
  * @more: more frames follow at once
  *
  * Context: process, conn->tx_lock held. Does not wait.
- * Return: 0 when the whole frame is in the socket, -EAGAIN, or another error.
+ * Return: 0 when the whole frame is in the socket, -EAGAIN when it is full,
+ * -ENOBUFS when there is no memory, or an error that ends the connection.
  */
 int puma_tcp_send(struct puma_conn *conn, bool more)
 {
@@ -328,17 +333,16 @@ int puma_tcp_send(struct puma_conn *conn, bool more)
 	memalloc_noio_restore(noio);
 	if (tx->sent == tx->len)
 		return 0;
+	/* An empty socket is never full: it was memory that lacked. */
+	if (ret == -EAGAIN && !READ_ONCE(conn->sock->sk->sk_wmem_queued))
+		return -ENOBUFS;
 	return ret ?: -EAGAIN;
 }
 
 static int recv_actor(read_descriptor_t *desc, struct sk_buff *skb,
 		      unsigned int offset, size_t len)
 {
-	struct puma_conn *conn = desc->arg.data;
-
-	if (!puma_recv_may_start(conn))
-		return 0;
-	return puma_recv_skb(conn, skb, offset, len);
+	return puma_recv_skb(desc->arg.data, skb, offset, len);
 }
 
 /**
@@ -346,16 +350,16 @@ static int recv_actor(read_descriptor_t *desc, struct sk_buff *skb,
  * @conn: the connection
  *
  * Context: the socket's lock is held, by this task or in softirq.
- * Return: bytes taken in, or an error.
  */
-int puma_tcp_receive(struct puma_conn *conn)
+void puma_tcp_receive(struct puma_conn *conn)
 {
 	read_descriptor_t desc = {
 		.arg.data = conn,
 		.count = 1,
 	};
 
-	return tcp_read_sock(conn->sock->sk, &desc, recv_actor);
+	lockdep_assert(lockdep_sock_is_held(conn->sock->sk));
+	tcp_read_sock(conn->sock->sk, &desc, recv_actor);
 }
 
 /**

@@ -13,6 +13,8 @@ struct rule {
 	bool to_lender;
 	bool to_borrower;
 	bool counted;		/* nr elements of meta, 1 to PUMA_BATCH */
+	bool indexed;		/* nr is a page of a request */
+	bool named;		/* id is a request */
 	bool data;		/* a page an element, or one */
 	u8 flags;		/* that may be set */
 	u32 meta;		/* bytes of meta, or of one element */
@@ -26,12 +28,13 @@ static const struct rule rules[] = {
 			      .meta = sizeof(struct puma_wire_lease) },
 	[PUMA_WIRE_PUT] = { true, false, .counted = true, .data = true,
 			    .meta = sizeof(struct puma_wire_put) },
-	[PUMA_WIRE_GET] = { true, false, .counted = true,
+	[PUMA_WIRE_GET] = { true, false, .counted = true, .named = true,
 			    .flags = PUMA_WIRE_CONSUME,
 			    .meta = sizeof(struct puma_wire_get) },
-	[PUMA_WIRE_PAGE] = { false, true, .data = true,
+	[PUMA_WIRE_PAGE] = { false, true, .data = true, .indexed = true,
+			     .named = true,
 			     .meta = sizeof(struct puma_wire_page) },
-	[PUMA_WIRE_GONE] = { false, true },
+	[PUMA_WIRE_GONE] = { false, true, .indexed = true, .named = true },
 	[PUMA_WIRE_DROPPED] = { false, true, .flags = PUMA_WIRE_REFUSED,
 				.meta = sizeof(struct puma_wire_dropped) },
 	[PUMA_WIRE_PING] = { true, false, .meta = sizeof(struct puma_wire_ping) },
@@ -67,9 +70,11 @@ int puma_wire_shape(const struct puma_wire_hdr *hdr, bool to_lender,
 		if (!nr || nr > PUMA_BATCH)
 			return -EPROTO;
 		elements = nr;
-	} else if (nr >= PUMA_BATCH) {
+	} else if (nr >= (rule->indexed ? PUMA_BATCH : 1)) {
 		return -EPROTO;
 	}
+	if (hdr->id && !rule->named)
+		return -EPROTO;
 	shape->meta = rule->meta * elements;
 	shape->pages = rule->data ? elements : 0;
 	if (le32_to_cpu(hdr->len) !=

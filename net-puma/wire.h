@@ -48,7 +48,7 @@ enum puma_wire_reason {
  * @flags: by type, 0 otherwise
  * @nr: PUT, GET: pages; PAGE, GONE: which page of the request; else 0
  * @len: bytes that follow
- * @id: GET, PAGE, GONE: the request; PING, PONG: the ping; else 0
+ * @id: GET, PAGE, GONE: the request; else 0
  * @spare: 0
  */
 struct puma_wire_hdr {

@@ -4,11 +4,12 @@
  *
  * Nothing else of PUMA is visible to the rest of the kernel. Every hook is one
  * patched branch when PUMA is built in and not in use, and nothing at all when
- * it is not built. The functions behind the branches are in mm/puma/hooks.c.
+ * it is not built. mm/puma/hooks.c says where the functions behind them are.
  */
 #ifndef _LINUX_PUMA_H
 #define _LINUX_PUMA_H
 
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/jump_label.h>
 #include <linux/mmzone.h>
@@ -16,10 +17,13 @@
 
 struct readahead_control;
 
+#ifdef CONFIG_PUMA
+
 /**
  * struct puma_put - a folio on its way from the page cache to a lender
  * @file: name of the file, valid when @nr is not 0
  * @index: page offset of the first page of the folio
+ * @version: of the entries that begin made
  * @queued: bit per page: it has a new entry
  * @nr: number of pages looked at; 0 means that nothing is to be done
  *
@@ -29,6 +33,7 @@ struct readahead_control;
 struct puma_put {
 	u64 file;
 	pgoff_t index;
+	u64 version;
 	u64 queued;
 	unsigned int nr;
 };
@@ -45,8 +50,6 @@ struct puma_inval {
 	struct address_space *mapping;
 	loff_t size;
 };
-
-#ifdef CONFIG_PUMA
 
 DECLARE_STATIC_KEY_FALSE(puma_borrow_key);
 DECLARE_STATIC_KEY_FALSE(puma_lend_key);
@@ -156,7 +159,7 @@ static inline bool puma_read_folio(int (*filler)(struct file *, struct folio *),
  * @pi: cookie to hand to puma_inval_end()
  * @mapping: page cache of the file
  *
- * Context: any that may take a spinlock. Pairs may nest.
+ * Context: process; end may sleep. Pairs may nest.
  */
 static inline void puma_inval_begin(struct puma_inval *pi,
 				    struct address_space *mapping)
@@ -233,6 +236,23 @@ static inline void puma_inval_end(struct puma_inval *pi, loff_t lstart,
 }
 
 /**
+ * puma_fallocate_end - erase all entries that fallocate() can have changed
+ * @pi: the cookie that begin filled
+ * @mode: of fallocate()
+ * @offset: first byte
+ * @len: number of bytes
+ */
+static inline void puma_fallocate_end(struct puma_inval *pi, int mode,
+				      loff_t offset, loff_t len)
+{
+	/* These move everything behind them. */
+	if (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE))
+		puma_inval_end(pi, offset, -1);
+	else
+		puma_inval_end(pi, offset, offset + len - 1);
+}
+
+/**
  * puma_folio_write - a folio was taken for a buffered write
  * @mapping: page cache the folio is in
  * @folio: the folio
@@ -292,6 +312,16 @@ static inline void puma_drop_all(void)
 }
 
 /**
+ * puma_lending - is this machine a lender?
+ *
+ * Return: true when it is.
+ */
+static inline bool puma_lending(void)
+{
+	return static_branch_unlikely(&puma_lend_key);
+}
+
+/**
  * puma_give_back - drop lent pages to free memory
  * @pgdat: node that needs memory
  * @zone_idx: highest zone that helps
@@ -303,12 +333,17 @@ static inline void puma_drop_all(void)
 static inline unsigned long puma_give_back(struct pglist_data *pgdat,
 					   int zone_idx, unsigned long nr_pages)
 {
-	if (static_branch_unlikely(&puma_lend_key))
-		return __puma_give_back(pgdat, zone_idx, nr_pages);
-	return 0;
+	return __puma_give_back(pgdat, zone_idx, nr_pages);
 }
 
 #else /* !CONFIG_PUMA */
+
+/* Empty, so that not even the zeroing of local variables leaves a trace. */
+struct puma_put {
+};
+
+struct puma_inval {
+};
 
 static inline bool puma_borrowing(void)
 {
@@ -366,6 +401,11 @@ static inline void puma_inval_end(struct puma_inval *pi, loff_t lstart,
 {
 }
 
+static inline void puma_fallocate_end(struct puma_inval *pi, int mode,
+				      loff_t offset, loff_t len)
+{
+}
+
 static inline void puma_folio_write(struct address_space *mapping,
 				    struct folio *folio)
 {
@@ -386,6 +426,11 @@ static inline void puma_super_changed(struct super_block *sb)
 
 static inline void puma_drop_all(void)
 {
+}
+
+static inline bool puma_lending(void)
+{
+	return false;
 }
 
 static inline unsigned long puma_give_back(struct pglist_data *pgdat,

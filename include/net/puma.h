@@ -131,7 +131,8 @@ enum puma_get_end {
 
 struct puma_conn *puma_net_dial(struct puma_lender *lender,
 				const struct puma_endpoint *to);
-void puma_net_hangup(struct puma_conn *conn);
+void puma_net_start(struct puma_conn *conn);
+void puma_net_hangup(struct puma_conn *conn, bool wait);
 void puma_net_free(struct puma_conn *conn);
 int puma_net_listen(const struct puma_endpoint *at);
 void puma_net_unlisten(void);
@@ -161,12 +162,11 @@ struct puma_store *puma_store_open(struct puma_conn *conn,
 				   const struct puma_endpoint *borrower);
 void puma_store_close(struct puma_store *store);
 u32 puma_store_lease(struct puma_store *store, u32 *room);
-u32 puma_store_room(struct puma_store *store);
+u32 puma_store_room(void);
 struct folio *puma_store_alloc(struct puma_store *store, u32 slot);
-int puma_store_put(struct puma_store *store, u32 slot, u64 token,
-		   const struct puma_seal *seal, struct folio *folio);
-void puma_store_refuse(struct puma_store *store, u32 slot,
-		       struct folio *folio);
+void puma_store_put(struct puma_store *store, u32 slot, u64 token,
+		    const struct puma_seal *seal, struct folio *folio);
+void puma_store_refuse(struct puma_store *store, u32 slot);
 struct folio *puma_store_get(struct puma_store *store, u32 slot, u64 token,
 			     struct puma_seal *seal, bool consume);
 int puma_store_gone(struct puma_store *store, __le64 *bitmap, bool *refused);
