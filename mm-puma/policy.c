@@ -36,14 +36,14 @@ void puma_budget_init(struct puma_budget *b, u64 now_us)
 bool puma_budget_ok(struct puma_budget *b, u64 now_us)
 {
 	u64 passed = now_us > b->last_us ? now_us - b->last_us : 0;
-	s64 earned = min_t(u64, passed, 1000 * USEC_PER_SEC) *
-		     LOSS_PERMILLE / 1000;
+	u64 earned = passed * LOSS_PERMILLE / 1000;
 
-	if (earned) {
-		b->credit_us = min_t(s64, b->credit_us + earned,
-				     LOSS_CREDIT_US);
-		b->last_us = now_us;
-	}
+	/* Only whole microseconds are earned; what is over counts next time. */
+	b->last_us += earned * 1000 / LOSS_PERMILLE;
+	b->credit_us = min_t(s64, b->credit_us + min_t(u64, earned,
+						       2 * LOSS_CREDIT_US +
+						       LOSS_DEBT_US),
+			     LOSS_CREDIT_US);
 	return b->credit_us > 0;
 }
 

@@ -62,22 +62,6 @@ static int wrong_errno(const char *what)
 	return wrong("%s: %s", what, strerror(errno));
 }
 
-/* Contents of page @nr in generation @gen: says which it is, then noise. */
-static void make_page(uint8_t *to, unsigned int gen, uint64_t nr)
-{
-	uint64_t *word = (uint64_t *)to, x = gen * 0x9e3779b97f4a7c15 + nr + 1;
-	size_t i;
-
-	word[0] = 0x7061676500000000 | gen;
-	word[1] = nr;
-	for (i = 2; i < PAGE / 8; i++) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		word[i] = x;
-	}
-}
-
 static void model_grow(struct file *f, size_t size)
 {
 	size_t room = (size + PAGE - 1) / PAGE * PAGE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Pages of files, for the test programs: which are in the page cache, how to
- * get them out of it for certain, and what PUMA's counters say.
+ * Pages of files, for the test programs: what they hold, which are in the page
+ * cache, how to get them out of it for certain, and what PUMA's counters say.
  */
 #ifndef PAGES_H
 #define PAGES_H
@@ -31,6 +31,22 @@ static inline void fail(const char *what)
 {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
 	exit(2);
+}
+
+/* Contents of page @nr in generation @gen: says which it is, then noise. */
+static inline void make_page(uint8_t *to, unsigned int gen, uint64_t nr)
+{
+	uint64_t *word = (uint64_t *)to, x = gen * 0x9e3779b97f4a7c15 + nr + 1;
+	size_t i;
+
+	word[0] = 0x7061676500000000 | gen;
+	word[1] = nr;
+	for (i = 2; i < PAGE / 8; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		word[i] = x;
+	}
 }
 
 /* One of PUMA's counters; 0 without PUMA. */

@@ -7,7 +7,7 @@ The sums of docs: every page is counted once (see mm/puma/internal.h).
 import re
 import time
 
-from tap import LabError
+from tap import FLAVOUR, LabError
 
 PUMA = "/sys/kernel/mm/puma"
 LENDER = 2                      # last number of the first lender's address
@@ -29,6 +29,8 @@ def start_lender(lab, name="lender", number=LENDER, mem_mb=384, options="", **mo
 def start_borrower(lab, name="borrower", number=1, mem_mb=176, lenders=(LENDER,), options="",
                    **more):
     hosts = ",".join(lab.address(n).split("/")[0] for n in lenders)
+    if FLAVOUR == "debug" and "deadline_ms" not in options:
+        options += " puma.deadline_ms=1000"     # an answer takes that much longer
     return lab.guest(name, mem_mb=mem_mb, address=lab.address(number),
                      cmdline=f"puma.mode=borrow puma.lenders={hosts} {options}".strip(), **more)
 
