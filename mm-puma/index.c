@@ -29,7 +29,7 @@
 #include "internal.h"
 
 #define BUCKET_SHIFT	3
-#define BUCKET_SLOTS	(1U << BUCKET_SHIFT)
+#define BUCKET_SLOTS	8U
 #define NR_BUCKETS	(PUMA_SEGMENT_SLOTS >> BUCKET_SHIFT)
 #define WAYS		(2 * BUCKET_SLOTS)
 
@@ -68,7 +68,7 @@ static bool find_place(struct puma_index *ix, u64 file, pgoff_t index,
 		       struct place *pl)
 {
 	u32 part = part_of(ix, file, index);
-	u32 floor;
+	u32 floor, part_floor, file_floor;
 	u64 hash;
 
 	pl->seg = rcu_dereference(ix->part[part]);
@@ -84,9 +84,11 @@ static bool find_place(struct puma_index *ix, u64 file, pgoff_t index,
 		pl->bucket[1] ^= 1;
 	/* Pairs with the release in raise_floor(). */
 	floor = smp_load_acquire(&ix->floor_all);
-	floor = max(floor, smp_load_acquire(&ix->part_floor[part]));
-	floor = max(floor, smp_load_acquire(&ix->file_floor[file %
-							    PUMA_FILE_FLOORS]));
+	/* The same. */
+	part_floor = smp_load_acquire(&ix->part_floor[part]);
+	/* The same. */
+	file_floor = smp_load_acquire(&ix->file_floor[file % PUMA_FILE_FLOORS]);
+	floor = max3(floor, part_floor, file_floor);
 	pl->floor = (u64)floor << PUMA_FLOOR_SHIFT;
 	return true;
 }

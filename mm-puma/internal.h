@@ -144,7 +144,7 @@ struct puma_index {
 	u32 part_floor[PUMA_PARTS];
 	u32 file_floor[PUMA_FILE_FLOORS];
 	struct puma_segment __rcu *part[PUMA_PARTS];
-	spinlock_t lock;
+	spinlock_t lock;	/* of the segments */
 	struct list_head segments;
 	unsigned int nr_segments;
 };
@@ -309,7 +309,7 @@ struct puma_lender {
 	unsigned long put_pause;
 	u32 srtt_us;
 	u32 var_us;
-	spinlock_t lock;
+	spinlock_t lock;	/* of the measurements */
 	struct puma_budget budget;
 };
 
@@ -361,7 +361,7 @@ struct puma_store {
 	struct puma_endpoint borrower;
 	struct puma_conn *conn;
 	struct inode *inode;
-	struct mutex lock;
+	struct mutex lock;	/* of the shelves */
 	struct puma_shelf **shelf;
 	u32 nr_shelves;
 	int id;

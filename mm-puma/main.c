@@ -13,7 +13,7 @@
 
 #define DEADLINE_MS_MAX	1000
 
-DEFINE_MUTEX(puma_lock);
+DEFINE_MUTEX(puma_lock);	/* of role and settings */
 struct workqueue_struct *puma_wq;
 
 struct puma_settings puma_set = {
@@ -375,5 +375,5 @@ static int __init puma_init(void)
 		pr_err("not started (%d)\n", err);
 	return 0;
 }
-/* After ip_auto_config(), so that the addresses are there. */
-late_initcall_sync(puma_init);
+
+late_initcall_sync(puma_init);	/* after ip_auto_config() */

@@ -92,6 +92,7 @@ u64 puma_super_id(struct super_block *sb)
 
 	if (likely(id >= ID_FIRST))
 		return id;
+	/* Pairs with the release in puma_super_start(). */
 	if (id != ID_UNDECIDED || !smp_load_acquire(&deciding))
 		return 0;
 	new = type_listed(sb->s_type) ? atomic64_inc_return(&next_id) : ID_NEVER;

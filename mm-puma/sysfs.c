@@ -12,9 +12,6 @@
 
 #include "internal.h"
 
-#define PUMA_ATTR_RW(name) \
-	static struct kobj_attribute name##_attr = __ATTR_RW(name)
-
 static struct kobject *puma_kobj;
 static struct kobject *lenders_kobj;
 static struct kobject *borrowers_kobj;
@@ -64,7 +61,8 @@ static ssize_t mode_store(struct kobject *kobj, struct kobj_attribute *attr,
 		err = puma_mode_change(mode);
 	return err ?: count;
 }
-PUMA_ATTR_RW(mode);
+
+static struct kobj_attribute mode_attr = __ATTR_RW(mode);
 
 static ssize_t strategy_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
@@ -79,7 +77,8 @@ static ssize_t strategy_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return err ?: count;
 }
-PUMA_ATTR_RW(strategy);
+
+static struct kobj_attribute strategy_attr = __ATTR_RW(strategy);
 
 static ssize_t verify_show(struct kobject *kobj, struct kobj_attribute *attr,
 			   char *buf)
@@ -94,7 +93,8 @@ static ssize_t verify_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return err ?: count;
 }
-PUMA_ATTR_RW(verify);
+
+static struct kobj_attribute verify_attr = __ATTR_RW(verify);
 
 static ssize_t fs_show(struct kobject *kobj, struct kobj_attribute *attr,
 		       char *buf)
@@ -114,7 +114,8 @@ static ssize_t fs_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return err ?: count;
 }
-PUMA_ATTR_RW(fs);
+
+static struct kobj_attribute fs_attr = __ATTR_RW(fs);
 
 static ssize_t listen_show(struct kobject *kobj, struct kobj_attribute *attr,
 			   char *buf)
@@ -130,7 +131,8 @@ static ssize_t listen_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return err ?: count;
 }
-PUMA_ATTR_RW(listen);
+
+static struct kobj_attribute listen_attr = __ATTR_RW(listen);
 
 static ssize_t lender_list_show(struct kobject *kobj,
 				struct kobj_attribute *attr, char *buf)
@@ -151,7 +153,8 @@ static ssize_t lender_list_store(struct kobject *kobj,
 
 	return err ?: count;
 }
-PUMA_ATTR_RW(lender_list);
+
+static struct kobj_attribute lender_list_attr = __ATTR_RW(lender_list);
 
 static ssize_t max_lend_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
@@ -166,7 +169,8 @@ static ssize_t max_lend_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return err ?: count;
 }
-PUMA_ATTR_RW(max_lend);
+
+static struct kobj_attribute max_lend_attr = __ATTR_RW(max_lend);
 
 static ssize_t deadline_ms_show(struct kobject *kobj,
 				struct kobj_attribute *attr, char *buf)
@@ -182,7 +186,8 @@ static ssize_t deadline_ms_store(struct kobject *kobj,
 
 	return err ?: count;
 }
-PUMA_ATTR_RW(deadline_ms);
+
+static struct kobj_attribute deadline_ms_attr = __ATTR_RW(deadline_ms);
 
 static struct attribute *puma_attrs[] = {
 	&mode_attr.attr,
@@ -220,6 +225,7 @@ static ssize_t put_queued_show(struct kobject *kobj,
 	mutex_unlock(&puma_lock);
 	return sysfs_emit(buf, "%u\n", nr);
 }
+
 static struct kobj_attribute put_queued_attr = __ATTR_RO(put_queued);
 
 static ssize_t get_pending_show(struct kobject *kobj,
@@ -227,6 +233,7 @@ static ssize_t get_pending_show(struct kobject *kobj,
 {
 	return sysfs_emit(buf, "%ld\n", puma_get_pending());
 }
+
 static struct kobj_attribute get_pending_attr = __ATTR_RO(get_pending);
 
 static ssize_t index_entries_show(struct kobject *kobj,
@@ -242,6 +249,7 @@ static ssize_t index_entries_show(struct kobject *kobj,
 	rcu_read_unlock();
 	return sysfs_emit(buf, "%lu\n", nr);
 }
+
 static struct kobj_attribute index_entries_attr = __ATTR_RO(index_entries);
 
 static ssize_t index_bytes_show(struct kobject *kobj,
@@ -257,6 +265,7 @@ static ssize_t index_bytes_show(struct kobject *kobj,
 	rcu_read_unlock();
 	return sysfs_emit(buf, "%lu\n", nr);
 }
+
 static struct kobj_attribute index_bytes_attr = __ATTR_RO(index_bytes);
 
 static ssize_t lent_pages_show(struct kobject *kobj,
@@ -264,6 +273,7 @@ static ssize_t lent_pages_show(struct kobject *kobj,
 {
 	return sysfs_emit(buf, "%ld\n", atomic_long_read(&puma_lent));
 }
+
 static struct kobj_attribute lent_pages_attr = __ATTR_RO(lent_pages);
 
 static struct attribute *stats_attrs[PUMA_NR_COUNTERS + 6];
@@ -306,6 +316,7 @@ static ssize_t address_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 	return sysfs_emit(buf, "%pI4:%u\n", &ep->addr, be16_to_cpu(ep->port));
 }
+
 static struct kobj_attribute address_attr = __ATTR_RO(address);
 
 static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -318,6 +329,7 @@ static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 	return sysfs_emit(buf, "%s\n",
 			  puma_lender_usable(lender) ? "up" : "throttled");
 }
+
 static struct kobj_attribute state_attr = __ATTR_RO(state);
 
 static ssize_t lease_pages_show(struct kobject *kobj,
@@ -327,6 +339,7 @@ static ssize_t lease_pages_show(struct kobject *kobj,
 			  (unsigned long)READ_ONCE(lender_of(kobj)->segments) <<
 			  PUMA_SEGMENT_SHIFT);
 }
+
 static struct kobj_attribute lease_pages_attr = __ATTR_RO(lease_pages);
 
 static ssize_t room_pages_show(struct kobject *kobj,
@@ -334,6 +347,7 @@ static ssize_t room_pages_show(struct kobject *kobj,
 {
 	return sysfs_emit(buf, "%u\n", READ_ONCE(lender_of(kobj)->room));
 }
+
 static struct kobj_attribute room_pages_attr = __ATTR_RO(room_pages);
 
 static ssize_t rtt_us_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -341,6 +355,7 @@ static ssize_t rtt_us_show(struct kobject *kobj, struct kobj_attribute *attr,
 {
 	return sysfs_emit(buf, "%u\n", READ_ONCE(lender_of(kobj)->srtt_us));
 }
+
 static struct kobj_attribute rtt_us_attr = __ATTR_RO(rtt_us);
 
 static struct attribute *lender_attrs[] = {
@@ -391,6 +406,7 @@ static ssize_t borrower_address_show(struct kobject *kobj,
 
 	return sysfs_emit(buf, "%pI4:%u\n", &ep->addr, be16_to_cpu(ep->port));
 }
+
 static struct kobj_attribute borrower_address_attr =
 	__ATTR(address, 0444, borrower_address_show, NULL);
 
@@ -401,6 +417,7 @@ static ssize_t borrower_lease_show(struct kobject *kobj,
 			  (unsigned long)READ_ONCE(store_of(kobj)->nr_shelves) <<
 			  PUMA_SEGMENT_SHIFT);
 }
+
 static struct kobj_attribute borrower_lease_attr =
 	__ATTR(lease_pages, 0444, borrower_lease_show, NULL);
 
@@ -410,6 +427,7 @@ static ssize_t stored_pages_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%ld\n",
 			  atomic_long_read(&store_of(kobj)->stored));
 }
+
 static struct kobj_attribute stored_pages_attr = __ATTR_RO(stored_pages);
 
 static struct attribute *store_attrs[] = {

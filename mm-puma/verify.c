@@ -167,10 +167,12 @@ void puma_verify(struct puma_get *req)
 
 	for (first = 0; first < req->nr; first += i) {
 		filled = 0;
-		for (i = 0; first + i < req->nr &&
-			    req->page[first + i].first == first; i++)
+		for (i = 0; first + i < req->nr; i++) {
+			if (req->page[first + i].first != first)
+				break;
 			filled += req->page[first + i].state ==
 				  PUMA_PAGE_FILLED;
+		}
 		if (!req->page[first].folio || filled < i)
 			continue;
 		if (!verify_folio(req, first)) {

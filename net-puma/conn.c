@@ -20,6 +20,7 @@
 #include "internal.h"
 
 #define TICK	(HZ / 2)
+#define STEADY	(5 * HZ)	/* a connection of this age is a good one */
 
 static void conn_work(struct work_struct *work);
 
@@ -154,6 +155,7 @@ static void conn_open(struct puma_conn *conn)
 	conn->reply_head = 0;
 	conn->reply_tail = 0;
 	conn->heard = jiffies;
+	conn->opened = jiffies;
 	conn->sock = conn->fresh;
 	conn->fresh = NULL;
 	spin_lock_bh(&conn->lock);
@@ -234,10 +236,11 @@ static void borrower_news(struct puma_conn *conn)
 	lease = conn->lease;
 	room = conn->room;
 	spin_unlock_bh(&conn->lock);
-	if (lease_new) {
-		conn->backoff = 0;
+	if (lease_new)
 		puma_lender_lease(conn->lender, lease, room);
-	}
+	/* It has proved itself: the next attempt need not wait long. */
+	if (time_after(jiffies, conn->opened + STEADY))
+		conn->backoff = 0;
 }
 
 static void lender_news(struct puma_conn *conn)

@@ -71,6 +71,11 @@ enum puma_todo {
 
 /**
  * struct puma_reply - a page that a borrower has asked for
+ * @token: its name
+ * @slot: where it is
+ * @id: the request
+ * @nr: which page of the request
+ * @consume: the borrower will not ask again
  */
 struct puma_reply {
 	u64 token;
@@ -170,6 +175,7 @@ struct puma_rx {
  * @reason: for REFUSE
  * @ping_time: of the last PING that came in
  * @heard: jiffies of the last frame that came in
+ * @opened: jiffies when the socket was attached
  * @backoff: jiffies to the next attempt
  * @reply: ring of pages to be returned
  * @reply_head: next to fill, written by the receiver
@@ -191,7 +197,7 @@ struct puma_conn {
 	struct work_struct rx_work;
 	bool closing;
 
-	spinlock_t lock;
+	spinlock_t lock;	/* of state and requests */
 	enum puma_conn_state state;
 	struct list_head gets;
 	struct list_head asked;
@@ -214,13 +220,14 @@ struct puma_conn {
 	u32 reason;
 	u64 ping_time;
 	unsigned long heard;
+	unsigned long opened;
 	unsigned long backoff;
 
 	struct puma_reply *reply;
 	u32 reply_head;
 	u32 reply_tail;
 
-	struct mutex tx_lock;
+	struct mutex tx_lock;	/* of the frame being sent */
 	struct puma_tx tx;
 	struct puma_rx rx;
 };

@@ -59,6 +59,7 @@ static bool may_start(struct puma_conn *conn)
 	 * before it could see the mark.
 	 */
 	smp_mb();
+	/* Pairs with the release in make_reply(). */
 	used = conn->reply_head - smp_load_acquire(&conn->reply_tail);
 	return used <= PUMA_REPLIES - PUMA_BATCH;
 }

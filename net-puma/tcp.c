@@ -3,7 +3,8 @@
  * The only user of sockets.
  *
  * PUMA never deserves the memory reserves: a put may be dropped and a get may
- * miss. So the sockets send without waiting for memory, are not SOCK_MEMALLOC, and nothing here ever waits for the network but connect.
+ * miss. So the sockets send without waiting for memory and are not SOCK_MEMALLOC,
+ * and nothing here ever waits for the network but connect.
  *
  * At the borrower's end pages are received in the softirq that brought them,
  * under the socket's lock; at the lender's end puma_recv_work() receives.

@@ -55,14 +55,15 @@ int puma_wire_shape(const struct puma_wire_hdr *hdr, bool to_lender,
 {
 	u32 nr = le16_to_cpu(hdr->nr), elements = 1;
 	const struct rule *rule;
+	bool is_hello;
 
 	if (!hdr->type || hdr->type >= ARRAY_SIZE(rules))
 		return -EPROTO;
 	rule = &rules[hdr->type];
 	if (!(to_lender ? rule->to_lender : rule->to_borrower))
 		return -EPROTO;
-	if (hdr->type != PUMA_WIRE_REFUSE &&
-	    greeted == (hdr->type == PUMA_WIRE_HELLO))
+	is_hello = hdr->type == PUMA_WIRE_HELLO;
+	if (hdr->type != PUMA_WIRE_REFUSE && greeted == is_hello)
 		return -EPROTO;
 	if ((hdr->flags & ~rule->flags) || hdr->spare)
 		return -EPROTO;

@@ -23,8 +23,8 @@ struct puma_lender;
 struct puma_store;
 
 #define PUMA_PORT		7862
-#define PUMA_SEGMENT_SHIFT	13
-#define PUMA_SEGMENT_SLOTS	(1U << PUMA_SEGMENT_SHIFT)
+#define PUMA_SEGMENT_SHIFT	13	/* of PUMA_SEGMENT_SLOTS */
+#define PUMA_SEGMENT_SLOTS	8192U
 #define PUMA_MAX_SEGMENTS	4096U	/* of one lender: 128 GiB */
 #define PUMA_BATCH		32U	/* pages in one put or get frame */
 #define PUMA_GONE_WORDS		(PUMA_SEGMENT_SLOTS / 64)

@@ -223,7 +223,7 @@ static int send_half(int fd, uint32_t id, uint16_t nr, const struct slot *s)
 	return 0;
 }
 
-static int answer(int fd, uint32_t id, uint16_t nr, const struct get *get)
+static int answer(int fd, uint32_t id, uint16_t nr, const struct get *get, uint8_t flags)
 {
 	struct header gone = { .type = GONE, .nr = nr, .id = id };
 	struct slot *s = &slot[get->slot % SLOTS];
@@ -248,7 +248,7 @@ static int answer(int fd, uint32_t id, uint16_t nr, const struct get *get)
 		return send_half(fd, id, nr, s);
 	if (mode_is("no-answer"))
 		return 0;
-	if (mode_is("late"))
+	if (mode_is("late") && !nr)
 		sleep_ms(150);
 	if (mode_is("unknown-ids") &&
 	    (send_page(fd, id + 1000000, nr, &seals, data) || send_page(fd, id + 256, nr, &seals, data) ||
@@ -268,10 +268,13 @@ static int answer(int fd, uint32_t id, uint16_t nr, const struct get *get)
 		return -1;
 	if (send_page(fd, id, nr, &seals, data))
 		return -1;
+	if (flags & CONSUME) {
+		free(s->data);
+		s->data = NULL;
+	}
 	if (mode_is("duplicates")) {
 		memset(data, 0x77, PAGE_BYTES);
-		if (send_page(fd, id, nr, &s->seals, s->data) ||
-		    send_page(fd, id, nr, &seals, data) || send_frame(fd, gone, NULL, 0, NULL, 0))
+		if (send_page(fd, id, nr, &seals, data) || send_frame(fd, gone, NULL, 0, NULL, 0))
 			return -1;
 	}
 	return 0;
@@ -297,10 +300,10 @@ static int got_get(int fd, const struct header *h, const struct get *get)
 	gets_seen += h->nr;
 	if (mode_is("backwards"))	/* a good one that answers in another order */
 		for (i = h->nr - 1; !ret && i >= 0; i--)
-			ret = answer(fd, h->id, i, &get[i]);
+			ret = answer(fd, h->id, i, &get[i], h->flags);
 	else
 		for (i = 0; !ret && i < h->nr; i++)
-			ret = answer(fd, h->id, i, &get[i]);
+			ret = answer(fd, h->id, i, &get[i], h->flags);
 	return ret;
 }
 
