@@ -474,7 +474,9 @@ static void count_page(const struct puma_get_page *page, enum puma_get_end why)
  */
 void puma_get_finish(struct puma_get *req, enum puma_get_end why)
 {
-	u64 us = (ktime_get_ns() - req->start) / NSEC_PER_USEC;
+	u64 start = req->start / NSEC_PER_USEC;
+	u64 now = ktime_get_ns() / NSEC_PER_USEC;
+	u64 us = now - start;
 	unsigned int i, unfilled = 0, left = 0;
 	struct puma_index *ix;
 
@@ -499,7 +501,7 @@ void puma_get_finish(struct puma_get *req, enum puma_get_end why)
 	if (why == PUMA_GET_ANSWERED)
 		puma_lender_rtt(req->lender, us);
 	if (unfilled)
-		puma_lender_cost(req->lender, us);
+		puma_lender_cost(req->lender, start, now);
 	if (left)
 		queue_work(puma_wq, &req->work);
 	else

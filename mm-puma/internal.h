@@ -295,7 +295,8 @@ enum puma_lender_state {
  * @put_pause: no puts before this time, in jiffies
  * @srtt_us: smoothed time of a get or ping
  * @var_us: its mean deviation
- * @lock: protects @budget, @srtt_us and @var_us
+ * @lock: protects @budget, @charged_us, @srtt_us and @var_us
+ * @charged_us: losses up to this time are in @budget
  * @budget: what it may cost
  */
 struct puma_lender {
@@ -310,6 +311,7 @@ struct puma_lender {
 	u32 srtt_us;
 	u32 var_us;
 	spinlock_t lock;	/* of the measurements */
+	u64 charged_us;
 	struct puma_budget budget;
 };
 
@@ -318,7 +320,7 @@ int puma_lenders_start(const char *text);
 void puma_lenders_stop(void);
 bool puma_lender_takes_puts(const struct puma_lender *lender);
 bool puma_lender_usable(struct puma_lender *lender);
-void puma_lender_cost(struct puma_lender *lender, u64 lost_us);
+void puma_lender_cost(struct puma_lender *lender, u64 start_us, u64 end_us);
 void puma_lender_rtt(struct puma_lender *lender, u64 rtt_us);
 unsigned long puma_lender_deadline(struct puma_lender *lender);
 

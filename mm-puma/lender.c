@@ -171,12 +171,19 @@ bool puma_lender_usable(struct puma_lender *lender)
 /**
  * puma_lender_cost - a get of a lender failed
  * @lender: the lender
- * @lost_us: time that it took
+ * @start_us: when it began
+ * @end_us: when it ended
+ *
+ * Time that several gets lost together is charged once.
  */
-void puma_lender_cost(struct puma_lender *lender, u64 lost_us)
+void puma_lender_cost(struct puma_lender *lender, u64 start_us, u64 end_us)
 {
 	spin_lock_bh(&lender->lock);
-	puma_budget_charge(&lender->budget, lost_us);
+	start_us = max(start_us, lender->charged_us);
+	if (end_us > start_us) {
+		puma_budget_charge(&lender->budget, end_us - start_us);
+		lender->charged_us = end_us;
+	}
 	spin_unlock_bh(&lender->lock);
 }
 

@@ -205,8 +205,12 @@ static void policy_lender_usable(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, puma_lender_takes_puts(lender));
 	KUNIT_EXPECT_FALSE(test, puma_lender_takes_puts(NULL));
 	lender->state = PUMA_LENDER_UP;
+	/* Lost together, the same time counts once; one after the other, not. */
 	for (i = 0; i < 20; i++)
-		puma_lender_cost(lender, 50 * MS);
+		puma_lender_cost(lender, i, 50 * MS + i);
+	KUNIT_EXPECT_TRUE_MSG(test, puma_lender_usable(lender), "one wait");
+	for (i = 1; i < 20; i++)
+		puma_lender_cost(lender, i * 50 * MS, (i + 1) * 50 * MS);
 	KUNIT_EXPECT_FALSE_MSG(test, puma_lender_usable(lender), "throttled");
 	KUNIT_EXPECT_TRUE_MSG(test, puma_lender_takes_puts(lender),
 			      "puts cost nothing");
