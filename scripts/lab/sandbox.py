@@ -79,10 +79,7 @@ class Sandbox:
     def start(self):
         self._check_machine()
         clean_stale()
-        # Short path: a unix socket's name has 107 characters at most.
-        self.state = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._lock = open(self.state / "lock", "w", encoding="ascii")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._make_state()
         for sub in ("run", "etc", "lib", "log"):
             (self.state / sub).mkdir()
         cache = BUILD / "lab-cache"     # what libvirt learnt about this QEMU
@@ -99,6 +96,14 @@ class Sandbox:
         hello = self._answer(30)
         self.bridge = hello["bridge"]
         self.libvirtd = hello["libvirtd"]
+
+    def _make_state(self):
+        """A directory that clean_stale() of another lab sees only once it is locked."""
+        # Short path: a unix socket's name has 107 characters at most.
+        hidden = Path(tempfile.mkdtemp(prefix="." + PREFIX))
+        self._lock = open(hidden / "lock", "w", encoding="ascii")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.state = hidden.rename(hidden.with_name(hidden.name[1:]))
 
     @staticmethod
     def _check_machine():
