@@ -3,7 +3,7 @@
  * Changes files while a lender holds their pages, and reads them back.
  *
  *	coherence all DIR [-CASE...]	every case but those named
- *	coherence CASE DIR		one case
+ *	coherence only DIR CASE...	those cases
  *	coherence list			names of the cases
  *
  * A case makes a file, proves that a lender has every page of it and gives it
@@ -786,17 +786,17 @@ static int run(const struct test *t, const char *dir)
 	return ret;
 }
 
-static int run_all(const char *dir, char **except)
+static int run_cases(const char *dir, char **names, int only)
 {
 	size_t i;
 	int bad = 0;
 
 	for (i = 0; i < NR_TESTS; i++) {
-		char **e;
+		char **n;
 
-		for (e = except; *e && strcmp(*e + 1, tests[i].name); e++)
+		for (n = names; *n && strcmp(*n + !only, tests[i].name); n++)
 			;
-		if (!*e)
+		if (!*n != only)
 			bad |= run(&tests[i], dir);
 	}
 	return !!bad;
@@ -910,7 +910,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (!strcmp(verb, "all") && argc >= 3)
-		return run_all(argv[2], argv + 3);
+		return run_cases(argv[2], argv + 3, 0);
+	if (!strcmp(verb, "only") && argc >= 3)
+		return run_cases(argv[2], argv + 3, 1);
 	if (!strcmp(verb, "prepare") && argc == 5)
 		return prepare(argv + 2);
 	if (!strcmp(verb, "entries") && argc == 4)
@@ -921,10 +923,7 @@ int main(int argc, char **argv)
 		return block_of(argv + 2);
 	if (!strcmp(verb, "patch") && argc == 6)
 		return patch(argv + 2);
-	for (i = 0; i < NR_TESTS && argc == 3; i++)
-		if (!strcmp(verb, tests[i].name))
-			return !!run(&tests[i], argv[2]);
-	fprintf(stderr, "usage: coherence list | all DIR [-CASE...] | CASE DIR | prepare FILE PAGES GEN |\n"
+	fprintf(stderr, "usage: coherence list | all DIR [-CASE...] | only DIR CASE... | prepare FILE PAGES GEN |\n"
 		"\tentries FILE PAGES | check FILE PAGES GEN [PAGE GEN] | block FILE PAGE |\n"
 		"\tpatch DEVICE BLOCK PAGE GEN\n");
 	return 2;
