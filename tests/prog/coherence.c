@@ -796,7 +796,7 @@ static int run_cases(const char *dir, char **names, int only)
 
 		for (n = names; *n && strcmp(*n + !only, tests[i].name); n++)
 			;
-		if (!*n != only)
+		if (!*n == !only)
 			bad |= run(&tests[i], dir);
 	}
 	return !!bad;
