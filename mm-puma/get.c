@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Get: a page that misses the page cache comes from a lender.
+ * Get: a page that misses the page cache is asked for at a lender.
  *
  * read_pages() and filemap_read_folio() come here with folios that are locked,
  * in the page cache and not uptodate. Those that lenders have are asked for,
- * up to PUMA_BATCH pages a request, before the disk is asked for the rest.
+ * up to PUMA_BATCH pages a request, before the disk is asked for the rest. What
+ * becomes of the requests is in fill.c.
  *
- * net/puma answers from the softirq that received the page: it is checked,
- * copied into the folio, and the folio is unlocked uptodate. A request ends
- * once, when all pages are answered, at its deadline, or with the connection;
- * from then on no answer can reach its folios. What was not filled is removed
- * from the page cache, all of the request before any of it is unlocked, so that
- * whoever waits re-enters readahead and reads the holes in one go.
+ * All pages of a folio up to PUMA_BATCH pages are in one request, so of one
+ * lender. A larger one takes several full requests, each for a part that is
+ * aligned to its size and therefore placed as a whole.
  *
  * Every entry that was looked up and did not lead to a request is erased: the
  * disk may be newer than the entry while a direct write is under way, and time
@@ -29,7 +27,7 @@
 
 static struct kmem_cache *get_cache;
 static atomic_t nr_requests;
-VISIBLE_IF_KUNIT atomic_long_t puma_get_nr_pending;	/* asked for, not settled */
+atomic_long_t puma_get_nr_pending;	/* asked for, not settled */
 
 /* A page cache batch on its way through the index. */
 struct batch {
@@ -49,21 +47,6 @@ long puma_get_pending(void)
 	return atomic_long_read(&puma_get_nr_pending);
 }
 
-static void get_work(struct work_struct *work)
-{
-	struct puma_get *req = container_of(work, struct puma_get, work);
-	struct inode *inode = NULL;
-
-	if (READ_ONCE(puma_set.verify))
-		inode = puma_verify_begin(req);
-	if (inode)
-		puma_verify(req);
-	puma_get_give_up(req);
-	if (inode)
-		puma_verify_end(inode);
-	puma_get_free(req);
-}
-
 VISIBLE_IF_KUNIT struct puma_get *puma_get_alloc(void)
 {
 	struct puma_get *req;
@@ -74,8 +57,9 @@ VISIBLE_IF_KUNIT struct puma_get *puma_get_alloc(void)
 					  __GFP_NOMEMALLOC);
 	if (!req)
 		goto full;
-	INIT_WORK(&req->work, get_work);
+	INIT_WORK(&req->work, puma_get_work);
 	req->nr = 0;
+	req->large = NULL;
 	return req;
 full:
 	atomic_dec(&nr_requests);
@@ -88,6 +72,7 @@ full:
  */
 void puma_get_free(struct puma_get *req)
 {
+	kfree(req->large);
 	kmem_cache_free(get_cache, req);
 	if (atomic_dec_and_test(&nr_requests))
 		wake_up_var(&nr_requests);
@@ -137,57 +122,118 @@ static bool folio_fresh(struct folio *folio)
 	       !folio_test_private(folio) && !folio_test_private_2(folio);
 }
 
+/* Why pages were not added to a request; FOUND when they were. */
+enum found { FOUND, MISS, QUEUED, THROTTLED, NO_REQUEST };
+
+/* Add pages of a folio, which one lender has to have, to a request. */
+static enum found add_pages(struct batch *b, struct folio *folio,
+			    unsigned int offset, unsigned int nr,
+			    struct puma_large *large)
+{
+	pgoff_t index = folio->index + offset;
+	struct puma_get *req = NULL;
+	struct puma_entry e;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct puma_get_page *page;
+
+		if (!puma_index_lookup(b->ix, b->file, index + i, &e))
+			return MISS;
+		if (e.word & PUMA_WORD_QUEUED)
+			return QUEUED;
+		if (!req && !puma_lender_usable(e.lender))
+			return THROTTLED;
+		if (!req)
+			req = request_for(b, e.lender, nr);
+		if (!req)
+			return NO_REQUEST;
+		if (e.lender != req->lender)
+			return MISS;
+		page = &req->page[req->nr + i];
+		page->folio = folio;
+		page->token = e.token;
+		page->slot = e.slot;
+		page->offset = offset + i;
+		page->state = PUMA_PAGE_ASKED;
+		if (large && large->tokens)
+			large->token[offset + i] = e.token;
+		if (puma_set.strategy == PUMA_NONINCLUSIVE)
+			puma_index_used(b->ix, b->file, index + i, e.word);
+	}
+	req->nr += nr;
+	req->large = large;
+	return FOUND;
+}
+
+/* The requests for a part of a large folio become empty. */
+static void withdraw(struct batch *b, struct puma_large *large)
+{
+	struct puma_get *req;
+
+	list_for_each_entry(req, &b->requests, link) {
+		if (req->large != large)
+			continue;
+		req->large = NULL;
+		req->nr = 0;
+	}
+	kfree(large);
+}
+
+/* Add a folio of more than PUMA_BATCH pages. */
+static enum found add_large(struct batch *b, struct folio *folio)
+{
+	unsigned int offset, nr = folio_nr_pages(folio);
+	bool verify = READ_ONCE(puma_set.verify);
+	struct puma_large *large;
+	enum found found = FOUND;
+
+	large = kmalloc(struct_size(large, token, verify ? nr : 0),
+			GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
+	if (!large)
+		return NO_REQUEST;
+	atomic_set(&large->left, nr / PUMA_BATCH);
+	large->failed = false;
+	large->tokens = verify;
+	for (offset = 0; offset < nr && found == FOUND; offset += PUMA_BATCH)
+		found = add_pages(b, folio, offset, PUMA_BATCH, large);
+	if (found != FOUND)
+		withdraw(b, large);
+	return found;
+}
+
 /*
  * Try to add a folio to the requests. Counts each page of a folio that is not
  * added; those that are added are counted when their request ends.
  */
 static bool add_folio(struct batch *b, struct folio *folio)
 {
-	unsigned int i, first = 0, nr = folio_nr_pages(folio);
-	struct puma_get *req = NULL;
-	struct puma_entry e;
+	unsigned int nr = folio_nr_pages(folio);
+	enum found found;
 
 	puma_assert(folio_test_locked(folio) && folio_fresh(folio));
 	puma_count_n(get_lookups, nr);
-	for (i = 0; i < nr && nr <= PUMA_BATCH; i++) {
-		struct puma_get_page *page;
-
-		if (!puma_index_lookup(b->ix, b->file, folio->index + i, &e))
-			break;
-		if (e.word & PUMA_WORD_QUEUED) {
-			puma_count_n(get_queued, nr);
-			return false;
-		}
-		if (!req) {
-			if (!puma_lender_usable(e.lender)) {
-				puma_count_n(get_throttled, nr);
-				return false;
-			}
-			req = request_for(b, e.lender, nr);
-			if (!req) {
-				puma_count_n(get_no_request, nr);
-				return false;
-			}
-			first = req->nr;
-		}
-		if (e.lender != req->lender)
-			break;
-		page = &req->page[first + i];
-		page->folio = folio;
-		page->token = e.token;
-		page->slot = e.slot;
-		page->first = first;
-		page->state = PUMA_PAGE_ASKED;
-		if (puma_set.strategy == PUMA_NONINCLUSIVE)
-			puma_index_used(b->ix, b->file, folio->index + i,
-					e.word);
-	}
-	if (i < nr) {
+	if (nr > PUMA_BATCH)
+		found = add_large(b, folio);
+	else
+		found = add_pages(b, folio, 0, nr, NULL);
+	switch (found) {
+	case FOUND:
+		return true;
+	case MISS:
 		puma_count_n(get_miss, nr);
-		return false;
+		break;
+	case QUEUED:
+		puma_count_n(get_queued, nr);
+		break;
+	case THROTTLED:
+		puma_count_n(get_throttled, nr);
+		break;
+	case NO_REQUEST:
+		puma_count_n(get_no_request, nr);
+		break;
 	}
-	req->nr += nr;
-	return true;
+	return false;
 }
 
 static void requests_cancel(struct batch *b)
@@ -199,10 +245,13 @@ static void requests_cancel(struct batch *b)
 		for (i = 0; i < req->nr; i++) {
 			struct puma_get_page *page = &req->page[i];
 
-			puma_index_erase(b->ix, b->file, page->folio->index +
-							 i - page->first);
+			puma_index_erase(b->ix, b->file,
+					 page->folio->index + page->offset);
 		}
 		puma_count_n(get_bypass, req->nr);
+		/* Freed with the last of the folio's requests. */
+		if (req->large && !atomic_dec_and_test(&req->large->left))
+			req->large = NULL;
 		list_del(&req->link);
 		puma_get_free(req);
 	}
@@ -323,6 +372,7 @@ bool __puma_readahead(struct readahead_control *rac,
 	rcu_read_unlock();
 	if (!worth)
 		return false;
+	puma_delay(get_lookup);
 	requests_submit(&b);
 	if (b.split.misses) {
 		rac->_index = b.split.start;
@@ -364,183 +414,11 @@ bool __puma_read_folio(int (*filler)(struct file *, struct folio *),
 	}
 	rcu_read_unlock();
 	if (hit) {
+		puma_delay(get_lookup);
 		folio_get(folio);
 		requests_submit(&b);
 	}
 	return hit;
-}
-
-/* All pages of the folio that starts at page @first of the request are in. */
-static bool folio_filled(const struct puma_get *req, unsigned int first)
-{
-	unsigned int i;
-
-	for (i = first; i < req->nr && req->page[i].first == first; i++)
-		if (req->page[i].state != PUMA_PAGE_FILLED)
-			return false;
-	return true;
-}
-
-static void forget_folio(struct puma_get *req, unsigned int first)
-{
-	unsigned int i;
-
-	for (i = first; i < req->nr && req->page[i].first == first; i++)
-		req->page[i].folio = NULL;
-}
-
-/**
- * puma_get_page_in - a lender answered with a page
- * @req: the request
- * @i: which of its pages, not answered before
- * @data: PAGE_SIZE bytes
- * @seal: what came with them
- *
- * Context: softirq or process; the request cannot end meanwhile.
- */
-void puma_get_page_in(struct puma_get *req, unsigned int i, const void *data,
-		      const struct puma_seal *seal)
-{
-	struct puma_get_page *page = &req->page[i];
-	struct folio *folio = page->folio;
-	struct puma_index *ix;
-	bool good;
-
-	rcu_read_lock();
-	ix = rcu_dereference(puma_index);
-	if (!ix) {
-		/* The borrower is being switched off: as good as lost. */
-		rcu_read_unlock();
-		return;
-	}
-	good = puma_key_sum(&ix->secret, page->token, data) == seal->sum;
-	/* The lender has forgotten it. Before the folio can be evicted. */
-	if (good && req->consume && !READ_ONCE(puma_set.verify))
-		puma_index_erase(ix, req->file, folio->index + i - page->first);
-	rcu_read_unlock();
-	if (!good) {
-		page->state = PUMA_PAGE_BAD;
-		return;
-	}
-	puma_assert(folio_test_locked(folio) && !folio_test_uptodate(folio));
-	memcpy_to_folio(folio, (i - page->first) * PAGE_SIZE, data, PAGE_SIZE);
-	page->state = PUMA_PAGE_FILLED;
-	if (READ_ONCE(puma_set.verify) || !folio_filled(req, page->first))
-		return;
-	forget_folio(req, page->first);
-	folio_end_read(folio, true);
-	folio_put(folio);
-}
-
-/**
- * puma_get_page_gone - a lender answered that it has dropped a page
- * @req: the request
- * @i: which of its pages, not answered before
- *
- * Context: softirq or process; the request cannot end meanwhile.
- */
-void puma_get_page_gone(struct puma_get *req, unsigned int i)
-{
-	req->page[i].state = PUMA_PAGE_GONE;
-}
-
-static void count_page(const struct puma_get_page *page, enum puma_get_end why)
-{
-	switch (page->state) {
-	case PUMA_PAGE_FILLED:
-		puma_count(get_hit);
-		break;
-	case PUMA_PAGE_GONE:
-		puma_count(get_gone);
-		break;
-	case PUMA_PAGE_BAD:
-		puma_count(get_bad);
-		pr_warn_ratelimited("a page came back with a wrong checksum; the disk is read\n");
-		break;
-	default:
-		if (why == PUMA_GET_TIMEOUT)
-			puma_count(get_timeout);
-		else
-			puma_count(get_lost);
-	}
-}
-
-/**
- * puma_get_finish - a get has ended; no more answers come
- * @req: the request
- * @why: enum puma_get_end
- *
- * Context: any but hard interrupts.
- */
-void puma_get_finish(struct puma_get *req, enum puma_get_end why)
-{
-	u64 start = req->start / NSEC_PER_USEC;
-	u64 now = ktime_get_ns() / NSEC_PER_USEC;
-	u64 us = now - start;
-	unsigned int i, unfilled = 0, left = 0;
-	struct puma_index *ix;
-
-	rcu_read_lock();
-	ix = rcu_dereference(puma_index);
-	for (i = 0; i < req->nr; i++) {
-		struct puma_get_page *page = &req->page[i];
-
-		count_page(page, why);
-		left += !!page->folio;
-		if (page->state == PUMA_PAGE_FILLED)
-			continue;
-		unfilled++;
-		/* Its folio is locked and not filled: it is still there. */
-		if (ix)
-			puma_index_erase(ix, req->file, page->folio->index + i -
-							page->first);
-	}
-	rcu_read_unlock();
-	atomic_long_sub(req->nr, &puma_get_nr_pending);
-	trace_puma_get_done(req, why, us, unfilled);
-	if (why == PUMA_GET_ANSWERED)
-		puma_lender_rtt(req->lender, us);
-	if (unfilled)
-		puma_lender_cost(req->lender, start, now);
-	if (left)
-		queue_work(puma_wq, &req->work);
-	else
-		puma_get_free(req);
-}
-
-/**
- * puma_get_give_up - let the disk have what a request did not fill
- * @req: the request, ended
- *
- * Removes the folios that are left from the page cache and unlocks them.
- *
- * Context: process.
- */
-void puma_get_give_up(struct puma_get *req)
-{
-	unsigned int i;
-
-	for (i = 0; i < req->nr; i++) {
-		struct folio *folio = req->page[i].folio;
-
-		if (!folio || req->page[i].first != i)
-			continue;
-		/*
-		 * The locked folio keeps the inode alive until it has left the
-		 * mapping; after that RCU does.
-		 */
-		rcu_read_lock();
-		filemap_remove_folio(folio);
-		rcu_read_unlock();
-	}
-	for (i = 0; i < req->nr; i++) {
-		struct folio *folio = req->page[i].folio;
-
-		if (!folio || req->page[i].first != i)
-			continue;
-		folio_unlock(folio);
-		folio_put(folio);
-	}
 }
 
 /**

@@ -8,10 +8,14 @@
  * __puma_give_back() in lend.c. main.c throws the switches. The tracepoints are
  * made here, too.
  */
+#include <linux/export.h>
+
 #include "internal.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/puma.h>
 
 DEFINE_STATIC_KEY_FALSE(puma_borrow_key);
+EXPORT_SYMBOL_GPL(puma_borrow_key);	/* file systems may be modules */
+
 DEFINE_STATIC_KEY_FALSE(puma_lend_key);

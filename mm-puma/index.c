@@ -353,8 +353,10 @@ static u64 *find_victim(struct place *pl, u64 *old)
  */
 u64 puma_index_version(struct puma_index *ix)
 {
-	if (atomic64_read(&ix->version) >= VERSION_LAST)
+	if (atomic64_read(&ix->version) >= VERSION_LAST) {
+		pr_warn_once("all versions are used; no puts until mode is switched off and on\n");
 		return 0;
+	}
 	return atomic64_inc_return(&ix->version);
 }
 
@@ -510,6 +512,43 @@ bool puma_index_sent(struct puma_index *ix, u64 file, pgoff_t index, u64 word)
 	return change_word(ix, file, index, word, word & ~PUMA_WORD_QUEUED);
 }
 
+/* Erase what can be an entry of a page; of one version unless that is 0. */
+static unsigned int erase_version(struct puma_index *ix, u64 file,
+				  pgoff_t index, u64 version)
+{
+	unsigned int way, erased = 0;
+	struct place pl;
+	u64 *word, w;
+
+	if (!find_place(ix, file, index, &pl))
+		return 0;
+	for (way = 0; way < WAYS; way++) {
+		word = place_word(&pl, way);
+		w = READ_ONCE(*word);
+		while (word_matches(&pl, w) &&
+		       (!version || word_version(w) == version)) {
+			if (try_cmpxchg(word, &w, 0)) {
+				erased++;
+				break;
+			}
+		}
+	}
+	return erased;
+}
+
+/**
+ * puma_index_retract - erase the entry that a put has made
+ * @ix: the index
+ * @file: name of the file
+ * @index: page offset
+ * @version: of the put
+ */
+void puma_index_retract(struct puma_index *ix, u64 file, pgoff_t index,
+			u64 version)
+{
+	erase_version(ix, file, index, version);
+}
+
 /**
  * puma_index_erase - erase every entry that can be that of a page
  * @ix: the index
@@ -523,23 +562,7 @@ bool puma_index_sent(struct puma_index *ix, u64 file, pgoff_t index, u64 word)
  */
 unsigned int puma_index_erase(struct puma_index *ix, u64 file, pgoff_t index)
 {
-	unsigned int way, erased = 0;
-	struct place pl;
-	u64 *word, w;
-
-	if (!find_place(ix, file, index, &pl))
-		return 0;
-	for (way = 0; way < WAYS; way++) {
-		word = place_word(&pl, way);
-		w = READ_ONCE(*word);
-		while (word_matches(&pl, w)) {
-			if (try_cmpxchg(word, &w, 0)) {
-				erased++;
-				break;
-			}
-		}
-	}
-	return erased;
+	return erase_version(ix, file, index, 0);
 }
 
 /**

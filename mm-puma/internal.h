@@ -19,6 +19,32 @@
 #define puma_assert(cond) \
 	WARN_ON_ONCE(IS_ENABLED(CONFIG_PUMA_DEBUG) && !(cond))
 
+/* delay.c */
+
+#define PUMA_DELAY_POINTS(X) \
+	X(put_begin)	/* published, still in the cache */ \
+	X(put_commit)	/* not in the cache, not queued */ \
+	X(put_send)	/* about to go on the wire */ \
+	X(get_lookup)	/* found, not asked for */ \
+	X(get_fill)	/* answered, folio not filled */ \
+	X(inval_erase)	/* old pages removed, not erased */
+
+#define PUMA_DELAY_ENUM(name)	PUMA_DELAY_##name,
+enum puma_delay {
+	PUMA_DELAY_POINTS(PUMA_DELAY_ENUM)
+	PUMA_NR_DELAYS
+};
+
+#ifdef CONFIG_PUMA_DELAY
+void __puma_delay(enum puma_delay point);
+#else
+static inline void __puma_delay(enum puma_delay point)
+{
+}
+#endif
+
+#define puma_delay(name)	__puma_delay(PUMA_DELAY_##name)
+
 /* main.c */
 
 enum puma_mode {
@@ -32,7 +58,7 @@ enum puma_strategy {
 	PUMA_EXCLUSIVE,		/* a hit takes the page from the lender */
 };
 
-#define PUMA_TEXT_MAX		256	/* longest value of a parameter */
+#define PUMA_TEXT_MAX		384	/* longest value of a parameter */
 
 struct puma_settings {
 	char lenders[PUMA_TEXT_MAX];
@@ -190,6 +216,8 @@ bool puma_index_lookup(struct puma_index *ix, u64 file, pgoff_t index,
 void puma_index_used(struct puma_index *ix, u64 file, pgoff_t index, u64 word);
 bool puma_index_sent(struct puma_index *ix, u64 file, pgoff_t index, u64 word);
 unsigned int puma_index_erase(struct puma_index *ix, u64 file, pgoff_t index);
+void puma_index_retract(struct puma_index *ix, u64 file, pgoff_t index,
+			u64 version);
 unsigned long puma_index_erase_range(struct puma_index *ix, u64 file,
 				     pgoff_t start, pgoff_t end);
 void puma_index_erase_slots(struct puma_index *ix, struct puma_lender *lender,
@@ -259,15 +287,42 @@ enum puma_get_state {
 	PUMA_PAGE_BAD,		/* the checksum did not match */
 };
 
+/**
+ * struct puma_large - a folio that takes several requests
+ * @left: requests that have not ended
+ * @failed: some page of it did not come
+ * @tokens: @token is there
+ * @token: names of all its pages, for verify mode
+ *
+ * Belongs to the request that ends last.
+ */
+struct puma_large {
+	atomic_t left;
+	bool failed;
+	bool tokens;
+	u64 token[];
+};
+
+/* The position in a request of the first page of the folio of page @i. */
+static inline unsigned int puma_get_first(const struct puma_get *req,
+					  unsigned int i)
+{
+	return i - req->page[i].offset % PUMA_BATCH;
+}
+
 int puma_get_init(void);
 void puma_get_drain(void);
-void puma_get_give_up(struct puma_get *req);
 void puma_get_free(struct puma_get *req);
 long puma_get_pending(void);
 
-#if IS_ENABLED(CONFIG_KUNIT)
+/* fill.c */
+
 extern atomic_long_t puma_get_nr_pending;
+void puma_get_work(struct work_struct *work);
+
+#if IS_ENABLED(CONFIG_KUNIT)
 struct puma_get *puma_get_alloc(void);
+void puma_get_give_up(struct puma_get *req);
 #endif
 
 /* verify.c */
@@ -318,11 +373,16 @@ struct puma_lender {
 int puma_lenders_check(const char *text);
 int puma_lenders_start(const char *text);
 void puma_lenders_stop(void);
+void puma_lenders_redial(void);
 bool puma_lender_takes_puts(const struct puma_lender *lender);
 bool puma_lender_usable(struct puma_lender *lender);
 void puma_lender_cost(struct puma_lender *lender, u64 start_us, u64 end_us);
 void puma_lender_rtt(struct puma_lender *lender, u64 rtt_us);
 unsigned long puma_lender_deadline(struct puma_lender *lender);
+
+/* fork.c */
+
+int puma_fork_init(void);
 
 /* store.c */
 

@@ -59,6 +59,7 @@ void __puma_inval_begin(struct puma_inval *pi, struct address_space *mapping)
 	/* Pairs with smp_mb() in the get path, after the folio is inserted. */
 	smp_mb__after_atomic();
 }
+EXPORT_SYMBOL_GPL(__puma_inval_begin);
 
 static unsigned long erase_pages(struct inode *inode, pgoff_t start,
 				 pgoff_t end)
@@ -97,6 +98,7 @@ void __puma_inval_end(struct puma_inval *pi, pgoff_t start, pgoff_t end)
 	unsigned long erased = 0;
 	loff_t size = max(pi->size, i_size_read(inode));
 
+	puma_delay(inval_erase);
 	/* Pairs with the cmpxchg of publish, before the folio's removal. */
 	smp_mb();
 	if (size) {
@@ -111,6 +113,7 @@ void __puma_inval_end(struct puma_inval *pi, pgoff_t start, pgoff_t end)
 	smp_mb__before_atomic();
 	atomic_dec(busy_counter(mapping));
 }
+EXPORT_SYMBOL_GPL(__puma_inval_end);
 
 /* The hook behind puma_folio_write() and puma_folio_dirtied(). */
 void __puma_folio_changed(struct address_space *mapping, struct folio *folio)
@@ -133,15 +136,21 @@ void __puma_folio_changed(struct address_space *mapping, struct folio *folio)
 		puma_count_n(inval_erased, erased);
 }
 
-/* The hook behind puma_file_changed(). */
+/*
+ * The hook behind puma_file_changed(). Clean pages of before would be put as
+ * soon as they are evicted, so they go as well.
+ */
 void __puma_file_changed(struct inode *inode)
 {
 	struct puma_inval pi = {};
 
 	__puma_inval_begin(&pi, inode->i_mapping);
-	if (pi.mapping)
-		__puma_inval_end(&pi, 0, -1);
+	if (!pi.mapping)
+		return;
+	invalidate_inode_pages2(inode->i_mapping);
+	__puma_inval_end(&pi, 0, -1);
 }
+EXPORT_SYMBOL_GPL(__puma_file_changed);
 
 /* The hook behind puma_drop_all(). */
 void __puma_drop_all(void)

@@ -10,6 +10,7 @@
  *
  * Everything here is pure, does not sleep, and may run with interrupts off.
  */
+#include <linux/btrfs_tree.h>
 #include <linux/exportfs.h>
 #include <linux/random.h>
 #include <linux/xxhash.h>
@@ -80,6 +81,22 @@ u64 puma_key_sum(const struct puma_secret *secret, u64 token, const void *data)
 	return xxh64(data, PAGE_SIZE, siphash_1u64(token, &secret->seal));
 }
 
+/*
+ * Inodes that btrfs keeps for itself are not always told by their mode: its
+ * trees, the cache of free space, what a balance moves.
+ */
+static bool btrfs_internal(const u32 *fid, int words)
+{
+	u64 root;
+
+	if (words < 4)
+		return true;
+	memcpy(&root, fid + 2, sizeof(root));
+	return root != BTRFS_FS_TREE_OBJECTID &&
+	       (root < BTRFS_FIRST_FREE_OBJECTID ||
+		root > BTRFS_LAST_FREE_OBJECTID);
+}
+
 /**
  * puma_file - name of the file behind an inode
  * @secret: keys
@@ -105,6 +122,8 @@ u64 puma_file(const struct puma_secret *secret, struct inode *inode)
 	type = exportfs_encode_inode_fh(inode, (struct fid *)fid, &words, NULL,
 					EXPORT_FH_FID);
 	if (type <= 0 || type == FILEID_INVALID || words > PUMA_FID_WORDS)
+		return 0;
+	if (type == FILEID_BTRFS_WITHOUT_PARENT && btrfs_internal(fid, words))
 		return 0;
 	return puma_key_file(secret, sb_id, type, fid, words);
 }

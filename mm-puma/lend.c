@@ -68,6 +68,9 @@ static unsigned long compute_floor(void)
  * puma_lend_set_max - limit what is lent
  * @text: as for puma_lend_parse()
  *
+ * Whole segments are lent, so less than one is nothing: perhaps the unit was
+ * forgotten.
+ *
  * Context: process, puma_lock held.
  * Return: 0 or -EINVAL.
  */
@@ -79,6 +82,9 @@ int puma_lend_set_max(const char *text)
 	lockdep_assert_held(&puma_lock);
 	if (err)
 		return err;
+	if (pages < PUMA_SEGMENT_SLOTS)
+		pr_warn("max_lend=%s: less than 32M, so nothing is lent\n",
+			text);
 	WRITE_ONCE(max_pages, pages);
 	/* Leases follow; what is lent beyond the limit, the watch drops. */
 	WRITE_ONCE(last_total, 0);

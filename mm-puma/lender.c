@@ -4,6 +4,9 @@
  * they behave. net/puma reports up, down, leases and round-trip times from
  * process context or from the softirq that received them, as noted.
  *
+ * The index takes segments until it has a share of the memory; what one lender
+ * gives up, the others may fill.
+ *
  * A lender lives from puma_lenders_start() to puma_lenders_stop(); every
  * request and every segment is gone before that.
  */
@@ -16,7 +19,8 @@
 #define MAX_LENDERS	16
 #define PUT_PAUSE	(HZ / 2)	/* after a refused put */
 
-static LIST_HEAD(lenders);		/* protected by puma_lock */
+static LIST_HEAD(lenders);		/* changed under puma_lock and the next */
+static DEFINE_SPINLOCK(lenders_lock);	/* for those who lack puma_lock */
 static unsigned int nr_lenders;
 
 /* Take the next comma-separated word of *@text. False at the end. */
@@ -36,7 +40,7 @@ static bool next_word(const char **text, char *word, size_t size)
 
 /**
  * puma_lenders_check - is a list of lenders well formed?
- * @text: HOST[:PORT][,...]
+ * @text: ADDR[:PORT][,...]
  *
  * Return: their number, or -EINVAL.
  */
@@ -59,7 +63,9 @@ int puma_lenders_check(const char *text)
 
 static void lender_free(struct puma_lender *lender)
 {
+	spin_lock(&lenders_lock);
 	list_del(&lender->list);
+	spin_unlock(&lenders_lock);
 	kobject_del(&lender->kobj);
 	kobject_put(&lender->kobj);	/* frees it */
 }
@@ -75,7 +81,7 @@ static int lender_add(const struct puma_endpoint *ep)
 	lender->put_pause = jiffies;
 	spin_lock_init(&lender->lock);
 	puma_budget_init(&lender->budget, ktime_get_ns() / NSEC_PER_USEC);
-	list_add_tail(&lender->list, &lenders);
+	INIT_LIST_HEAD(&lender->list);
 	err = puma_sysfs_add_lender(lender, nr_lenders++);
 	if (err) {
 		lender_free(lender);
@@ -86,6 +92,9 @@ static int lender_add(const struct puma_endpoint *ep)
 		lender_free(lender);
 		return -ENOMEM;
 	}
+	spin_lock(&lenders_lock);
+	list_add_tail(&lender->list, &lenders);
+	spin_unlock(&lenders_lock);
 	puma_net_start(lender->conn);
 	return 0;
 }
@@ -136,6 +145,23 @@ void puma_lenders_stop(void)
 		lender_free(lender);
 	}
 	nr_lenders = 0;
+}
+
+/**
+ * puma_lenders_redial - break every connection; each is made anew
+ *
+ * What the lenders hold is forgotten, here and there.
+ *
+ * Context: process.
+ */
+void puma_lenders_redial(void)
+{
+	struct puma_lender *lender;
+
+	mutex_lock(&puma_lock);
+	list_for_each_entry(lender, &lenders, list)
+		puma_net_redial(lender->conn);
+	mutex_unlock(&puma_lock);
 }
 
 /**
@@ -239,42 +265,63 @@ static u32 most_segments(void)
 		     (unsigned long)PUMA_PARTS);
 }
 
+/* There is room in the index: the others may fill it with what they granted. */
+static void offer_room(struct puma_lender *except)
+{
+	struct puma_lender *lender;
+
+	spin_lock(&lenders_lock);
+	list_for_each_entry(lender, &lenders, list)
+		if (lender != except)
+			puma_net_lease(lender->conn);
+	spin_unlock(&lenders_lock);
+}
+
 /**
  * puma_lender_lease - a lender grants this many segments from now on
  * @lender: the lender
  * @segments: how many, at most PUMA_MAX_SEGMENTS
  * @room: pages it could take now
  *
- * What memory does not suffice for is not used.
- *
  * Context: process.
+ * Return: false when memory did not suffice for all: to be called again.
  */
-void puma_lender_lease(struct puma_lender *lender, u32 segments, u32 room)
+bool puma_lender_lease(struct puma_lender *lender, u32 segments, u32 room)
 {
 	struct puma_segment *seg;
 	struct puma_index *ix;
 	u32 have = lender->segments;
+	bool enough = true;
 
 	WRITE_ONCE(lender->room, room);
 	/* The index outlives the connection: hang-up comes before its end. */
 	ix = rcu_dereference_protected(puma_index, true);
 	if (!ix)
-		return;
-	if (segments < have)
+		return true;
+	if (segments < have) {
 		puma_index_remove(ix, lender, segments);
+		offer_room(lender);
+	}
 	for (; have < segments; have++) {
-		if (ix->nr_segments >= most_segments())
+		if (ix->nr_segments >= most_segments()) {
+			pr_info_ratelimited("%pI4:%u: using %u of %u segments, the index takes no more (64 GiB, or 8 times the memory)\n",
+					    &lender->endpoint.addr,
+					    be16_to_cpu(lender->endpoint.port),
+					    have, segments);
 			break;
+		}
 		seg = puma_segment_alloc(lender, have);
 		if (!seg) {
 			pr_warn_ratelimited("no memory to use more than %u of %u segments\n",
 					    have, segments);
+			enough = false;
 			break;
 		}
 		puma_index_add(ix, seg);
 	}
 	WRITE_ONCE(lender->segments, min(have, segments));
 	trace_puma_lender(lender->endpoint.addr, "lease", segments);
+	return enough;
 }
 
 /**

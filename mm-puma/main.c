@@ -12,12 +12,13 @@
 #include "internal.h"
 
 #define DEADLINE_MS_MAX	1000
+#define FS_PROVEN	"ext4,squashfs,xfs,erofs,btrfs,f2fs"	/* see super.c */
 
 DEFINE_MUTEX(puma_lock);	/* of role and settings */
 struct workqueue_struct *puma_wq;
 
 struct puma_settings puma_set = {
-	.fs = "ext4,squashfs",
+	.fs = FS_PROVEN,
 	.listen = { .port = cpu_to_be16(PUMA_PORT) },
 	.deadline_ms = 50,
 	.strategy = PUMA_NONINCLUSIVE,
@@ -31,10 +32,10 @@ module_param_named(mode, boot_mode, charp, 0);
 MODULE_PARM_DESC(mode, "off, borrow or lend");
 static char *boot_lenders;
 module_param_named(lenders, boot_lenders, charp, 0);
-MODULE_PARM_DESC(lenders, "HOST[:PORT][,...] to borrow from");
+MODULE_PARM_DESC(lenders, "ADDR[:PORT][,...] to borrow from (IPv4)");
 static char *boot_listen;
 module_param_named(listen, boot_listen, charp, 0);
-MODULE_PARM_DESC(listen, "[ADDR:]PORT to lend at");
+MODULE_PARM_DESC(listen, "PORT, ADDR or ADDR:PORT to lend at (IPv4)");
 static char *boot_strategy;
 module_param_named(strategy, boot_strategy, charp, 0);
 MODULE_PARM_DESC(strategy, "noninclusive or exclusive");
@@ -119,12 +120,10 @@ static int set_strategy(const char *text)
 
 static int set_verify(const char *text)
 {
-	bool value;
-	int err = kstrtobool(text, &value);
-
-	if (!err)
-		WRITE_ONCE(puma_set.verify, value);
-	return err;
+	if (strcmp(text, "0") && strcmp(text, "1"))
+		return -EINVAL;
+	WRITE_ONCE(puma_set.verify, text[0] == '1');
+	return 0;
 }
 
 static int set_deadline_ms(const char *text)
@@ -179,10 +178,10 @@ static const struct setting {
 	{ "deadline_ms", set_deadline_ms, false, "a number from 1 to 1000" },
 	{ "max_lend", puma_lend_set_max, false,
 	  "a size such as 512M or a share such as 50%" },
-	{ "fs", set_fs, true, "some of ext4,squashfs" },
-	{ "listen", set_listen, true, "PORT or ADDR:PORT" },
+	{ "fs", set_fs, true, "some of " FS_PROVEN },
+	{ "listen", set_listen, true, "PORT, ADDR or ADDR:PORT (IPv4)" },
 	{ "lenders", set_lenders, true,
-	  "up to 16 of ADDR or ADDR:PORT, separated by commas" },
+	  "up to 16 of ADDR or ADDR:PORT (IPv4), separated by commas" },
 };
 
 /**
@@ -349,19 +348,29 @@ static int __init read_command_line(void)
 	return bad;
 }
 
-static int __init puma_init(void)
+static int __init prepare(void)
 {
-	enum puma_mode want = PUMA_OFF;
 	int err;
 
 	puma_wq = alloc_workqueue("puma", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!puma_wq)
-		return -ENOMEM;
-	err = puma_get_init();
+	err = puma_wq ? puma_get_init() : -ENOMEM;
 	if (!err)
 		err = puma_store_init();
 	if (!err)
 		err = puma_sysfs_init();
+	if (!err)
+		err = puma_fork_init();
+	if (err)
+		pr_err("cannot be used: preparing it at boot failed (%d)\n",
+		       err);
+	return err;
+}
+
+static int __init puma_init(void)
+{
+	enum puma_mode want = PUMA_OFF;
+	int err = prepare();
+
 	if (err)
 		return err;
 	err = puma_setting_change("max_lend", "50%");
@@ -372,7 +381,8 @@ static int __init puma_init(void)
 	if (!err)
 		err = puma_mode_change(want);
 	if (err)
-		pr_err("not started (%d)\n", err);
+		pr_err("not started (%d), mode is off; it can be set in /sys/kernel/mm/puma\n",
+		       err);
 	return 0;
 }
 

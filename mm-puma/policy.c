@@ -139,7 +139,9 @@ unsigned long puma_deadline_us(u32 srtt_us, u32 var_us, unsigned int max_ms)
  * puma_inode_eligible - may pages of this file be put and fetched?
  * @inode: a regular file of a mount that takes part
  *
- * Tested at put and at get; never by invalidation.
+ * Tested at put and at get; never by invalidation. Inodes that a file system
+ * uses for itself are not hashed (erofs, whatever their mode says) or cannot
+ * be read page by page (f2fs).
  *
  * Return: true when they may.
  */
@@ -148,5 +150,6 @@ bool puma_inode_eligible(struct inode *inode)
 	return !IS_SWAPFILE(inode) && !IS_DAX(inode) && !IS_ENCRYPTED(inode) &&
 	       !IS_VERITY(inode) && !inode_unhashed(inode) &&
 	       inode->i_mapping == &inode->i_data &&
+	       inode->i_mapping->a_ops->read_folio &&
 	       !READ_ONCE(inode->i_mapping->wb_err);
 }

@@ -49,32 +49,43 @@ static void buf_free(struct puma_put_buf *buf)
 	sbitmap_put(&ring->used, buf - ring->buf);
 }
 
-/* Pages of the folio inside the file; zeroes what lies beyond its end. */
+/*
+ * Pages of the folio inside the file; zeroes what lies beyond its end. The last
+ * page is left alone while somebody may be moving the end of the file: a direct
+ * write can make bytes valid before it raises the size.
+ */
 static unsigned int pages_in_file(struct inode *inode, struct folio *folio)
 {
-	loff_t size = i_size_read(inode);
-	loff_t pos = folio_pos(folio);
+	bool moving = inode_is_locked(inode);
+	loff_t size, pos = folio_pos(folio);
 
+	/*
+	 * Not locked: the size is final. Who locks it from now on has to
+	 * invalidate this folio, which we have locked, before the size changes.
+	 */
+	smp_rmb();
+	size = i_size_read(inode);
 	if (pos >= size)
 		return 0;
-	if (size - pos < folio_size(folio)) {
-		folio_zero_segment(folio, size - pos, folio_size(folio));
-		return DIV_ROUND_UP(size - pos, PAGE_SIZE);
-	}
-	return folio_nr_pages(folio);
+	if (size - pos >= folio_size(folio))
+		return folio_nr_pages(folio);
+	if (moving)
+		return (size - pos) >> PAGE_SHIFT;
+	folio_zero_segment(folio, size - pos, folio_size(folio));
+	return DIV_ROUND_UP(size - pos, PAGE_SIZE);
 }
 
 static bool folio_eligible(struct folio *folio)
 {
 	return folio_test_uptodate(folio) && !folio_test_dirty(folio) &&
-	       !folio_test_writeback(folio) && !folio_test_hwpoison(folio) &&
-	       !folio_get_private(folio) &&
-	       folio_nr_pages(folio) <= BIT(PUMA_CLUSTER_SHIFT);
+	       !folio_test_writeback(folio) &&
+	       !folio_contain_hwpoisoned_page(folio) &&
+	       !folio_get_private(folio);
 }
 
 /*
  * The hook behind puma_put_begin(). Returns the number of pages that commit or
- * abort has to look at; put->queued says which of them are new.
+ * abort has to look at; those that are new have put->version.
  */
 unsigned int __puma_put_begin(struct puma_put *put,
 			      struct address_space *mapping,
@@ -103,12 +114,12 @@ unsigned int __puma_put_begin(struct puma_put *put,
 
 	put->index = folio->index;
 	put->version = nr ? puma_index_version(ix) : 0;
-	put->queued = 0;
+	put->published = 0;
 	for (i = 0; i < nr; i++) {
 		switch (puma_index_publish(ix, put->file, put->index + i,
 					   put->version)) {
 		case PUMA_PUBLISHED:
-			put->queued |= BIT_ULL(i);
+			put->published++;
 			break;
 		case PUMA_KEPT:
 			puma_count(put_kept);
@@ -118,26 +129,22 @@ unsigned int __puma_put_begin(struct puma_put *put,
 			break;
 		}
 	}
-	if (!put->queued) {
+	if (!put->published) {
 		rcu_read_unlock();
 		return 0;
 	}
+	puma_delay(put_begin);
 	return nr;
 }
 
 /* Copy one page and queue it. Every way out counts it once. */
 static void queue_page(struct puma_index *ix, const struct puma_put *put,
-		       unsigned int i, struct page *page)
+		       pgoff_t index, const struct puma_entry *e,
+		       struct page *page)
 {
-	pgoff_t index = put->index + i;
 	struct puma_put_buf *buf;
 	u64 file = put->file;
-	struct puma_entry e;
 
-	if (!puma_index_queued(ix, file, index, put->version, &e)) {
-		puma_count(put_stale);
-		return;
-	}
 	buf = buf_take();
 	if (!buf) {
 		puma_index_erase(ix, file, index);
@@ -151,30 +158,36 @@ static void queue_page(struct puma_index *ix, const struct puma_put *put,
 		puma_count(put_ineligible);
 		return;
 	}
-	buf->lender = e.lender;
+	buf->lender = e->lender;
 	buf->file = file;
 	buf->index = index;
-	buf->word = e.word;
-	buf->token = e.token;
-	buf->slot = e.slot;
-	trace_puma_put(file, index, e.slot);
-	puma_net_put(e.lender->conn, buf);
+	buf->word = e->word;
+	buf->token = e->token;
+	buf->slot = e->slot;
+	trace_puma_put(file, index, e->slot);
+	puma_net_put(e->lender->conn, buf);
 }
 
 /* The hook behind puma_put_commit(). */
 void __puma_put_commit(struct puma_put *put, struct folio *folio)
 {
 	struct puma_index *ix = rcu_dereference(puma_index);
-	unsigned int i;
+	unsigned int i, left = put->published;
+	struct puma_entry e;
 
-	for (i = 0; i < put->nr; i++) {
-		if (!(put->queued & BIT_ULL(i)))
+	puma_delay(put_commit);
+	for (i = 0; ix && left && i < put->nr; i++) {
+		if (!puma_index_queued(ix, put->file, put->index + i,
+				       put->version, &e))
 			continue;
-		if (ix)
-			queue_page(ix, put, i, folio_page(folio, i));
-		else
-			puma_count(put_lost);
+		queue_page(ix, put, put->index + i, &e, folio_page(folio, i));
+		left--;
 	}
+	/* Erased or replaced since, or the borrower was switched off. */
+	if (ix)
+		puma_count_n(put_stale, left);
+	else
+		puma_count_n(put_lost, left);
 	rcu_read_unlock();
 }
 
@@ -184,13 +197,9 @@ void __puma_put_abort(struct puma_put *put, struct folio *folio)
 	struct puma_index *ix = rcu_dereference(puma_index);
 	unsigned int i;
 
-	for (i = 0; i < put->nr; i++) {
-		if (!(put->queued & BIT_ULL(i)))
-			continue;
-		if (ix)
-			puma_index_erase(ix, put->file, put->index + i);
-		puma_count(put_retracted);
-	}
+	for (i = 0; ix && i < put->nr; i++)
+		puma_index_retract(ix, put->file, put->index + i, put->version);
+	puma_count_n(put_retracted, put->published);
 	rcu_read_unlock();
 }
 
@@ -209,6 +218,7 @@ bool puma_put_claim(struct puma_put_buf *buf)
 	bool valid = false;
 	void *data;
 
+	puma_delay(put_send);
 	rcu_read_lock();
 	ix = rcu_dereference(puma_index);
 	if (ix && puma_index_sent(ix, buf->file, buf->index, buf->word)) {

@@ -106,6 +106,8 @@ static struct inode *store_inode(void)
 
 	if (IS_ERR(inode))
 		return inode;
+	/* generic_error_remove_folio() punches regular files only. */
+	inode->i_mode |= S_IFREG;
 	inode->i_mapping->a_ops = &store_aops;
 	mapping_set_gfp_mask(inode->i_mapping, STORE_GFP);
 	mapping_set_exiting(inode->i_mapping);
@@ -264,29 +266,35 @@ static void shelves_shrink(struct puma_store *store, u32 nr)
  * @store: its store
  * @room: set to the pages that could be taken now
  *
- * Context: process.
+ * Context: process; one caller at a time, who alone changes nr_shelves.
  * Return: number of segments granted.
  */
 u32 puma_store_lease(struct puma_store *store, u32 *room)
 {
-	u32 want, nr;
+	u32 want = puma_lend_lease(store->nr_shelves,
+				   atomic_read(&all_shelves));
 
-	mutex_lock(&store->lock);
-	want = puma_lend_lease(store->nr_shelves, atomic_read(&all_shelves));
-	if (want < store->nr_shelves)
+	if (want < store->nr_shelves) {
+		mutex_lock(&store->lock);
 		shelves_shrink(store, want);
+		mutex_unlock(&store->lock);
+	}
 	while (store->nr_shelves < want) {
-		struct puma_shelf *shelf = vzalloc(sizeof(*shelf));
+		/* Without the lock, and not at the cost of our own pages. */
+		struct puma_shelf *shelf = __vmalloc(sizeof(*shelf),
+						     GFP_KERNEL | __GFP_ZERO |
+						     __GFP_NORETRY |
+						     __GFP_NOWARN);
 
 		if (!shelf)
 			break;
+		mutex_lock(&store->lock);
 		store->shelf[store->nr_shelves++] = shelf;
+		mutex_unlock(&store->lock);
 		atomic_inc(&all_shelves);
 	}
-	nr = store->nr_shelves;
-	mutex_unlock(&store->lock);
 	*room = puma_store_room();
-	return nr;
+	return store->nr_shelves;
 }
 
 /**

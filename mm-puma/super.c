@@ -11,6 +11,8 @@
  * once, which waits for every such operation, before it takes part.
  */
 
+#include <linux/exportfs.h>
+
 #include "internal.h"
 
 #define ID_UNDECIDED	0
@@ -22,7 +24,9 @@
  * File systems whose every change of a file is seen by the hooks, and proven to
  * be. Others would return old data after some operation of theirs.
  */
-static const char * const proven[] = { "ext4", "squashfs" };
+static const char * const proven[] = {
+	"ext4", "squashfs", "xfs", "erofs", "btrfs", "f2fs"
+};
 
 static atomic64_t next_id = ATOMIC64_INIT(ID_FIRST);
 static bool deciding;		/* mounts may be given names */
@@ -44,10 +48,34 @@ static bool list_has(const char *list, const char *name)
 	return false;
 }
 
-static bool type_listed(const struct file_system_type *type)
+static bool may_export_blocks(const struct super_block *sb)
 {
-	return (type->fs_flags & FS_REQUIRES_DEV) &&
-	       list_has(puma_set.fs, type->name);
+#ifdef CONFIG_EXPORTFS_BLOCK_OPS
+	return sb->s_export_op && sb->s_export_op->map_blocks;
+#else
+	return false;
+#endif
+}
+
+/*
+ * A file system with blocks of more than a page, or with a state of its own for
+ * each block of a page (btrfs), does not take part; nor does an image that is
+ * a file (erofs), which is cached below already.
+ */
+static bool takes_part(const struct super_block *sb)
+{
+	const struct file_system_type *type = sb->s_type;
+
+	if (!(type->fs_flags & FS_REQUIRES_DEV) ||
+	    !list_has(puma_set.fs, type->name) ||
+	    sb->s_blocksize > PAGE_SIZE)
+		return false;
+	/* Clients of a pNFS server write to the disk behind our back (xfs). */
+	if (may_export_blocks(sb))
+		return false;
+	if (!strcmp(type->name, "btrfs"))
+		return sb->s_blocksize == PAGE_SIZE;
+	return sb->s_bdev;
 }
 
 /**
@@ -95,7 +123,7 @@ u64 puma_super_id(struct super_block *sb)
 	/* Pairs with the release in puma_super_start(). */
 	if (id != ID_UNDECIDED || !smp_load_acquire(&deciding))
 		return 0;
-	new = type_listed(sb->s_type) ? atomic64_inc_return(&next_id) : ID_NEVER;
+	new = takes_part(sb) ? atomic64_inc_return(&next_id) : ID_NEVER;
 	id = cmpxchg(&sb->s_puma_id, ID_UNDECIDED, new);
 	if (id == ID_UNDECIDED)
 		id = new;
@@ -110,11 +138,12 @@ void __puma_super_changed(struct super_block *sb)
 	if (id >= ID_FIRST)
 		WRITE_ONCE(sb->s_puma_id, atomic64_inc_return(&next_id));
 }
+EXPORT_SYMBOL_GPL(__puma_super_changed);
 
 static void mark_waiting(struct super_block *sb, void *unused)
 {
 	WRITE_ONCE(sb->s_puma_id,
-		   type_listed(sb->s_type) ? ID_WAITING : ID_NEVER);
+		   takes_part(sb) ? ID_WAITING : ID_NEVER);
 }
 
 static void take_waiting(struct super_block *sb, void *found)

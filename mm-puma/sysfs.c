@@ -250,7 +250,8 @@ static ssize_t index_entries_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%lu\n", nr);
 }
 
-static struct kobj_attribute index_entries_attr = __ATTR_RO(index_entries);
+static struct kobj_attribute index_entries_attr =
+	__ATTR(index_entries, 0400, index_entries_show, NULL); /* scans the index */
 
 static ssize_t index_bytes_show(struct kobject *kobj,
 				struct kobj_attribute *attr, char *buf)

@@ -22,13 +22,19 @@ static bool entries_alive(const struct puma_get *req, unsigned int first,
 	struct puma_entry e;
 	bool alive = true;
 	unsigned long i;
+	u64 token;
 
 	rcu_read_lock();
 	ix = rcu_dereference(puma_index);
-	for (i = 0; alive && i < folio_nr_pages(folio); i++)
+	if (req->large && !req->large->tokens)
+		alive = false;	/* asked for before verify mode was on */
+	for (i = 0; alive && i < folio_nr_pages(folio); i++) {
+		token = req->large ? req->large->token[i] :
+				     req->page[first + i].token;
 		alive = ix && puma_index_lookup(ix, req->file,
 						folio->index + i, &e) &&
-			e.token == req->page[first + i].token;
+			e.token == token;
+	}
 	rcu_read_unlock();
 	return alive;
 }
@@ -165,10 +171,12 @@ void puma_verify(struct puma_get *req)
 {
 	unsigned int i, first, filled;
 
+	if (req->large && req->large->failed)
+		return;
 	for (first = 0; first < req->nr; first += i) {
 		filled = 0;
 		for (i = 0; first + i < req->nr; i++) {
-			if (req->page[first + i].first != first)
+			if (puma_get_first(req, first + i) != first)
 				break;
 			filled += req->page[first + i].state ==
 				  PUMA_PAGE_FILLED;
@@ -176,7 +184,8 @@ void puma_verify(struct puma_get *req)
 		if (!req->page[first].folio || filled < i)
 			continue;
 		if (!verify_folio(req, first)) {
-			puma_count_n(verify_skipped, i);
+			puma_count_n(verify_skipped,
+				     folio_nr_pages(req->page[first].folio));
 			continue;
 		}
 		while (filled--)

@@ -44,6 +44,7 @@ struct puma_conn *puma_conn_alloc(struct puma_lender *lender,
 				       GFP_KERNEL);
 	if (!conn->rx.bounce || (!lender && !conn->reply)) {
 		free_page((unsigned long)conn->rx.bounce);
+		kvfree(conn->reply);
 		kfree(conn);
 		return NULL;
 	}
@@ -113,7 +114,8 @@ void puma_conn_poke(struct puma_conn *conn)
  */
 bool puma_conn_up(struct puma_conn *conn)
 {
-	return READ_ONCE(conn->state) == PUMA_CONN_UP;
+	/* Pairs with the release where it goes up: who sees it sees the store. */
+	return smp_load_acquire(&conn->state) == PUMA_CONN_UP;
 }
 
 /**
@@ -139,6 +141,19 @@ void puma_conn_break(struct puma_conn *conn, int error)
 		puma_conn_poke(conn);
 }
 
+/**
+ * puma_net_redial - break a connection and make it anew
+ * @conn: the lender's connection
+ *
+ * From now on nothing is sent or taken in over the old one.
+ *
+ * Context: process.
+ */
+void puma_net_redial(struct puma_conn *conn)
+{
+	puma_conn_break(conn, -ESTALE);
+}
+
 /* Begin to use the connected socket in @conn->fresh. */
 static void conn_open(struct puma_conn *conn)
 {
@@ -159,7 +174,8 @@ static void conn_open(struct puma_conn *conn)
 	conn->sock = conn->fresh;
 	conn->fresh = NULL;
 	spin_lock_bh(&conn->lock);
-	WRITE_ONCE(conn->state, PUMA_CONN_GREETING);
+	/* Pairs with the acquire of those who send. */
+	smp_store_release(&conn->state, PUMA_CONN_GREETING);
 	spin_unlock_bh(&conn->lock);
 	puma_tcp_attach(conn);
 	puma_send_todo(conn, conn->reason ? PUMA_TODO_REFUSE : PUMA_TODO_HELLO);
@@ -179,12 +195,54 @@ static void release_puts(struct puma_conn *conn)
 	mutex_unlock(&conn->tx_lock);
 }
 
+static void report_end(const struct puma_conn *conn)
+{
+	bool again = conn->lender && !READ_ONCE(conn->closing);
+	char number[12];
+	const char *why;
+
+	switch (conn->error) {
+	case -ESHUTDOWN:
+		why = "switched off";
+		break;
+	case -ETIMEDOUT:
+		why = "silent for 5 s";
+		break;
+	case -ECONNRESET:
+		why = "closed by the other end";
+		break;
+	case -ECONNREFUSED:
+		why = "refused";
+		break;
+	case -ESTALE:
+		why = "this machine was copied, put back or hibernated";
+		break;
+	default:
+		snprintf(number, sizeof(number), "%d", conn->error);
+		why = number;
+	}
+	pr_info_ratelimited("%pI4:%u: connection ended (%s)%s\n",
+			    &conn->peer.addr, be16_to_cpu(conn->peer.port),
+			    why, again ? ", dialling again" : "");
+}
+
+/*
+ * Once for each time that the lender is away. While there is no connection
+ * conn->error is what dialling failed with, 0 before the first attempt.
+ */
+static void report_unreachable(struct puma_conn *conn, int err)
+{
+	if (!conn->error)
+		pr_warn("%pI4:%u: cannot be reached (%d), dialling on; is mode=lend there, and the port open?\n",
+			&conn->peer.addr, be16_to_cpu(conn->peer.port), err);
+	conn->error = err;
+}
+
 /* Undo conn_open(). The state is BROKEN. */
 static void conn_shut(struct puma_conn *conn)
 {
-	pr_info_ratelimited("%pI4:%u: connection ended (%d)\n",
-			    &conn->peer.addr, be16_to_cpu(conn->peer.port),
-			    conn->error);
+	report_end(conn);
+	conn->error = 0;
 	puma_tcp_detach(conn);
 	cancel_work_sync(&conn->rx_work);
 	/* Whoever sends holds tx_lock; the state keeps others out. */
@@ -225,7 +283,8 @@ static void borrower_news(struct puma_conn *conn)
 		puma_lender_up(conn->lender);
 		spin_lock_bh(&conn->lock);
 		if (conn->state == PUMA_CONN_GREETING)
-			WRITE_ONCE(conn->state, PUMA_CONN_UP);
+			/* Pairs with the acquire in puma_conn_up(). */
+			smp_store_release(&conn->state, PUMA_CONN_UP);
 		spin_unlock_bh(&conn->lock);
 		pr_info_ratelimited("%pI4:%u: borrowing\n", &conn->peer.addr,
 				    be16_to_cpu(conn->peer.port));
@@ -236,8 +295,11 @@ static void borrower_news(struct puma_conn *conn)
 	lease = conn->lease;
 	room = conn->room;
 	spin_unlock_bh(&conn->lock);
-	if (lease_new)
-		puma_lender_lease(conn->lender, lease, room);
+	if (lease_new && !puma_lender_lease(conn->lender, lease, room)) {
+		spin_lock_bh(&conn->lock);
+		conn->lease_new = true;		/* again at the next tick */
+		spin_unlock_bh(&conn->lock);
+	}
 	/* It has proved itself: the next attempt need not wait long. */
 	if (time_after(jiffies, conn->opened + STEADY))
 		conn->backoff = 0;
@@ -255,7 +317,8 @@ static void lender_news(struct puma_conn *conn)
 		}
 		spin_lock_bh(&conn->lock);
 		if (conn->state == PUMA_CONN_GREETING)
-			WRITE_ONCE(conn->state, PUMA_CONN_UP);
+			/* Pairs with the acquire in puma_conn_up(). */
+			smp_store_release(&conn->state, PUMA_CONN_UP);
 		spin_unlock_bh(&conn->lock);
 		pr_info_ratelimited("%pI4:%u: lending\n", &conn->peer.addr,
 				    be16_to_cpu(conn->peer.port));
@@ -280,6 +343,7 @@ static void conn_work(struct work_struct *work)
 	struct puma_conn *conn = container_of(to_delayed_work(work),
 					      struct puma_conn, work);
 	bool dialer = conn->lender;
+	int err;
 
 	if (conn->fresh)
 		conn_open(conn);
@@ -306,7 +370,9 @@ static void conn_work(struct work_struct *work)
 	if (READ_ONCE(conn->closing))
 		return;
 	if (!conn->sock) {
-		if (puma_tcp_connect(&conn->peer, &conn->fresh)) {
+		err = puma_tcp_connect(&conn->peer, &conn->fresh);
+		if (err) {
+			report_unreachable(conn, err);
 			conn->backoff = puma_backoff_next(conn->backoff);
 			queue_delayed_work(puma_ctl_wq, &conn->work,
 					   conn->backoff);
@@ -372,12 +438,25 @@ void puma_net_gone(struct puma_conn *conn)
 }
 
 /**
- * puma_net_lease - the lease of the store may have changed
- * @conn: the store's connection
+ * puma_net_lease - look at the lease again
+ * @conn: the connection
  *
- * Context: any.
+ * A lender tells the borrower of the lease of its store if that has changed; a
+ * borrower hears again what the lender granted last.
+ *
+ * Context: any but hard interrupts.
  */
 void puma_net_lease(struct puma_conn *conn)
 {
-	puma_conn_poke(conn);
+	if (!conn->lender) {
+		puma_conn_poke(conn);
+		return;
+	}
+	/* Under the lock: one that was hung up must not be poked any more. */
+	spin_lock_bh(&conn->lock);
+	if (conn->state == PUMA_CONN_UP && conn->leased) {
+		conn->lease_new = true;
+		puma_conn_poke(conn);
+	}
+	spin_unlock_bh(&conn->lock);
 }

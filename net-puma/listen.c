@@ -54,8 +54,8 @@ static void accept_one(struct socket *sock, const struct puma_endpoint *peer)
 	puma_conn_get(conn);
 	spin_lock_bh(&accepted_lock);
 	list_add_tail(&conn->link, &accepted);	/* with the first reference */
+	puma_conn_poke(conn);		/* here, where unlisten cannot be before */
 	spin_unlock_bh(&accepted_lock);
-	puma_conn_poke(conn);
 	puma_conn_put(conn);
 }
 
@@ -89,6 +89,8 @@ void puma_listen_forget(struct puma_conn *conn)
 	spin_lock_bh(&accepted_lock);
 	list_del_init(&conn->link);
 	nr_accepted--;
+	/* Unlisten may have poked it until now, and cannot find it any more. */
+	cancel_delayed_work(&conn->work);
 	spin_unlock_bh(&accepted_lock);
 	puma_conn_put(conn);
 }

@@ -305,7 +305,8 @@ static bool more_to_send(struct puma_conn *conn)
 
 static bool conn_open_for_sending(struct puma_conn *conn)
 {
-	enum puma_conn_state state = READ_ONCE(conn->state);
+	/* Pairs with the release in conn_open(). */
+	enum puma_conn_state state = smp_load_acquire(&conn->state);
 
 	return state == PUMA_CONN_GREETING || state == PUMA_CONN_UP;
 }
@@ -346,8 +347,17 @@ void puma_send_run(struct puma_conn *conn, bool inline_only)
 		if (err == -EAGAIN || err == -ENOBUFS) {
 			if (err == -ENOBUFS && frame_give_up(conn))
 				continue;
-			/* The failure itself may have called for a retry now. */
-			mod_delayed_work(puma_net_wq, &conn->tx_work, RETRY);
+			/*
+			 * A lack of memory may have called back at once, which
+			 * is of no use. A full socket calls back when there is
+			 * room, maybe before we are here: that call stands.
+			 */
+			if (err == -ENOBUFS)
+				mod_delayed_work(puma_net_wq, &conn->tx_work,
+						 RETRY);
+			else
+				queue_delayed_work(puma_net_wq, &conn->tx_work,
+						   RETRY);
 			return;
 		}
 		frame_end(tx, !err);

@@ -24,8 +24,8 @@ struct readahead_control;
  * @file: name of the file, valid when @nr is not 0
  * @index: page offset of the first page of the folio
  * @version: of the entries that begin made
- * @queued: bit per page: it has a new entry
  * @nr: number of pages looked at; 0 means that nothing is to be done
+ * @published: number of them that have a new entry
  *
  * Lives on the stack of __remove_mapping(). While @nr is not 0 the task is in
  * an RCU read-side section that commit or abort ends.
@@ -34,8 +34,8 @@ struct puma_put {
 	u64 file;
 	pgoff_t index;
 	u64 version;
-	u64 queued;
 	unsigned int nr;
+	unsigned int published;
 };
 
 /**
@@ -176,7 +176,8 @@ static inline void puma_inval_begin(struct puma_inval *pi,
  *
  * An inode that merely leaves the inode cache keeps its entries: they name the
  * file, not the inode. One that is unlinked, or that saw a write-back error
- * that a new instance would forget, loses them. A truncation of a live inode
+ * that a new instance would forget, or was written with DAX, loses them. A
+ * truncation of a live inode
  * may look like an eviction (AS_EXITING); only I_FREEING tells.
  */
 static inline void puma_truncate_begin(struct puma_inval *pi,
@@ -188,7 +189,8 @@ static inline void puma_truncate_begin(struct puma_inval *pi,
 	if (!puma_borrowing())
 		return;
 	inode = mapping->host;
-	if ((inode->i_state & I_FREEING) && inode->i_nlink && !mapping->wb_err)
+	if ((inode->i_state & I_FREEING) && inode->i_nlink &&
+	    !mapping->wb_err && !IS_DAX(inode))
 		return;
 	__puma_inval_begin(pi, mapping);
 }
@@ -273,7 +275,10 @@ static inline void puma_folio_write(struct address_space *mapping,
  * @mapping: page cache the folio is in
  * @folio: the folio, its dirty flag already set
  *
- * Context: i_pages lock held, interrupts off.
+ * The caller's lock, reference or mapping keeps the folio in the cache, so its
+ * entries cannot be looked up before they go.
+ *
+ * Context: any but hard interrupts.
  */
 static inline void puma_folio_dirtied(struct address_space *mapping,
 				      struct folio *folio)

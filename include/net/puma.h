@@ -19,6 +19,7 @@
 struct folio;
 struct page;
 struct puma_conn;
+struct puma_large;
 struct puma_lender;
 struct puma_store;
 
@@ -81,14 +82,14 @@ struct puma_put_buf {
  * @folio: the folio the page belongs to, NULL once it is not ours any more
  * @token: name of the page on the wire
  * @slot: where the lender stores it
- * @first: position in the request of the first page of the same folio
+ * @offset: which page of the folio
  * @state: enum puma_get_state, owned by mm/puma
  */
 struct puma_get_page {
 	struct folio *folio;
 	u64 token;
 	u32 slot;
-	u8 first;
+	u16 offset;
 	u8 state;
 };
 
@@ -96,6 +97,7 @@ struct puma_get_page {
  * struct puma_get - a request for up to PUMA_BATCH pages of one lender
  * @link: in a queue of the connection, or in a list of mm/puma before
  * @lender: who is asked
+ * @large: shared by the requests for one folio of more than PUMA_BATCH pages
  * @work: runs what has to be done in process context at the end
  * @file: name of the file
  * @start: ktime_get() when it was handed to net/puma, in ns
@@ -109,6 +111,7 @@ struct puma_get_page {
 struct puma_get {
 	struct list_head link;
 	struct puma_lender *lender;
+	struct puma_large *large;
 	struct work_struct work;
 	u64 file;
 	u64 start;
@@ -132,6 +135,7 @@ enum puma_get_end {
 struct puma_conn *puma_net_dial(struct puma_lender *lender,
 				const struct puma_endpoint *to);
 void puma_net_start(struct puma_conn *conn);
+void puma_net_redial(struct puma_conn *conn);
 void puma_net_hangup(struct puma_conn *conn, bool wait);
 void puma_net_free(struct puma_conn *conn);
 int puma_net_listen(const struct puma_endpoint *at);
@@ -145,7 +149,7 @@ void puma_net_lease(struct puma_conn *conn);
 
 void puma_lender_up(struct puma_lender *lender);
 void puma_lender_down(struct puma_lender *lender);
-void puma_lender_lease(struct puma_lender *lender, u32 segments, u32 room);
+bool puma_lender_lease(struct puma_lender *lender, u32 segments, u32 room);
 void puma_lender_gone(struct puma_lender *lender, u32 segment,
 		      const __le64 *bitmap, bool refused);
 void puma_lender_pong(struct puma_lender *lender, u64 rtt_ns, u32 room);

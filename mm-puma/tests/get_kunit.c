@@ -86,7 +86,7 @@ static struct life *life_start(struct kunit *test, unsigned int nr,
 		req->page[i].folio = l->folio[i];
 		req->page[i].token = e.token;
 		req->page[i].slot = e.slot;
-		req->page[i].first = i;
+		req->page[i].offset = 0;
 		req->page[i].state = PUMA_PAGE_ASKED;
 	}
 	req->nr = nr;
@@ -264,7 +264,7 @@ static void get_large_folio(struct kunit *test)
 
 		page->folio = large;
 		page->token = 100 + i;
-		page->first = 1;
+		page->offset = i;
 		page->state = PUMA_PAGE_ASKED;
 	}
 	answer(l, 0, GOOD);

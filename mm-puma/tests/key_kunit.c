@@ -150,14 +150,17 @@ static void key_secret_is_new(struct kunit *test)
 
 /* Identifiers that a file system may give */
 
-static u32 fake_root;
+static u64 fake_root = 256;
 
+/* As btrfs does: number in its tree, tree, generation. */
 static int encode_root(struct inode *inode, __u32 *fh, int *max_len,
 		       struct inode *parent)
 {
-	fh[0] = inode->i_ino;
-	fh[1] = fake_root;
-	*max_len = 2;
+	u64 id[2] = { inode->i_ino, fake_root };
+
+	memcpy(fh, id, sizeof(id));
+	fh[4] = inode->i_generation;
+	*max_len = 5;
 	return FILEID_BTRFS_WITHOUT_PARENT;
 }
 
@@ -270,6 +273,14 @@ static void key_inode_subvolumes(struct kunit *test)
 	name = puma_file(&secret, inode);
 	fake_root = 257;
 	KUNIT_EXPECT_NE(test, name, puma_file(&secret, inode));
+	fake_root = 5;
+	KUNIT_EXPECT_NE(test, 0, puma_file(&secret, inode));
+	/* Trees and what a balance moves are no files, whatever the mode. */
+	fake_root = 1;
+	KUNIT_EXPECT_EQ(test, 0, puma_file(&secret, inode));
+	fake_root = -9ULL;
+	KUNIT_EXPECT_EQ(test, 0, puma_file(&secret, inode));
+	fake_root = 256;
 	inode->i_sb->s_export_op = NULL;
 }
 

@@ -90,7 +90,7 @@ static void put_commit(struct kunit *test)
 
 	begin(fix, &put, folio);
 	KUNIT_EXPECT_EQ(test, put.nr, 1);
-	KUNIT_EXPECT_EQ(test, put.queued, 1);
+	KUNIT_EXPECT_EQ(test, put.published, 1);
 	KUNIT_EXPECT_EQ(test, put.file, fix->file);
 	KUNIT_EXPECT_EQ(test, put.index, 3);
 	/* Published while the folio is still in the cache. */
@@ -271,6 +271,35 @@ static void put_zeroes_tail(struct kunit *test)
 	abort_and_drop(&put, folio);
 }
 
+/*
+ * Somebody may be moving the end: what is beyond it may be valid already, so
+ * the last page is neither zeroed nor put, but pages before it are.
+ */
+static void put_last_page_moves(struct kunit *test)
+{
+	struct puma_fix *fix = put_borrower(test);
+	struct folio *last = clean_folio(test, fix, 3, 77);
+	struct folio *before = clean_folio(test, fix, 2, 76);
+	u64 *want = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+	struct puma_put put;
+
+	KUNIT_ASSERT_NOT_NULL(test, want);
+	i_size_write(fix->inode, 3 * PAGE_SIZE + 100);
+	puma_fix_fill(want, 77);
+	inode_lock(fix->inode);
+	begin(fix, &put, last);
+	KUNIT_EXPECT_EQ(test, put.nr, 0);
+	KUNIT_EXPECT_MEMEQ(test, folio_address(last), want, PAGE_SIZE);
+	puma_fix_expect(test, fix, put_ineligible, 1);
+	begin(fix, &put, before);
+	KUNIT_EXPECT_EQ(test, put.nr, 1);
+	abort_and_drop(&put, before);
+	inode_unlock(fix->inode);
+	begin(fix, &put, last);
+	KUNIT_EXPECT_EQ(test, put.nr, 1);
+	abort_and_drop(&put, last);
+}
+
 /* The file changes between the removal of the folio and its commit. */
 static void put_erased_before_commit(struct kunit *test)
 {
@@ -406,6 +435,7 @@ static struct kunit_case put_cases[] = {
 	KUNIT_CASE_PARAM(put_ineligible, defect_gen_params),
 	KUNIT_CASE(put_not_ours),
 	KUNIT_CASE(put_zeroes_tail),
+	KUNIT_CASE(put_last_page_moves),
 	KUNIT_CASE(put_erased_before_commit),
 	KUNIT_CASE(put_replaced_before_commit),
 	KUNIT_CASE(put_claim),
