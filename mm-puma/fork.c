@@ -7,9 +7,10 @@
  * go over a connection of before: every lender is dialled again, which begins
  * with an empty index here and an empty store there.
  *
- * The hypervisor says so (VM generation ID); without that the connection itself
- * breaks, because the lender's end of it has gone on. Hibernation is told by
- * the kernel.
+ * The hypervisor says so (VM generation ID). Without that the connection breaks,
+ * because the lender's end of it has gone on: TCP notices, or the answers say
+ * that other pages were put, see puma_wire_puts(). Hibernation is told by the
+ * kernel.
  *
  * Context: process.
  */
@@ -23,6 +24,7 @@ static int machine_forked(struct notifier_block *nb, unsigned long event,
 			  void *data)
 {
 	pr_info("this machine was copied or put back\n");
+	puma_net_forked();
 	puma_lenders_redial();
 	return NOTIFY_DONE;
 }

@@ -264,6 +264,7 @@ static void requests_cancel(struct batch *b)
 static void requests_submit(struct batch *b)
 {
 	struct puma_get *req, *next;
+	unsigned long ahead_us = 0;
 
 	list_for_each_entry_safe(req, next, &b->requests, link) {
 		list_del_init(&req->link);
@@ -274,7 +275,10 @@ static void requests_submit(struct batch *b)
 		req->consume = READ_ONCE(puma_set.strategy) == PUMA_EXCLUSIVE;
 		req->unanswered = GENMASK(req->nr - 1, 0);
 		req->start = ktime_get_ns();
-		req->deadline = jiffies + puma_lender_deadline(req->lender);
+		/* Each has to wait for those of this batch before it. */
+		req->deadline = jiffies + puma_lender_deadline(req->lender) +
+				usecs_to_jiffies(ahead_us);
+		ahead_us += READ_ONCE(req->lender->srtt_us);
 		atomic_long_add(req->nr, &puma_get_nr_pending);
 		trace_puma_get_submit(req);
 		puma_net_get(req->lender->conn, req);

@@ -136,7 +136,7 @@ void __puma_super_changed(struct super_block *sb)
 	u64 id = READ_ONCE(sb->s_puma_id);
 
 	if (id >= ID_FIRST)
-		WRITE_ONCE(sb->s_puma_id, atomic64_inc_return(&next_id));
+		cmpxchg(&sb->s_puma_id, id, atomic64_inc_return(&next_id));
 }
 EXPORT_SYMBOL_GPL(__puma_super_changed);
 

@@ -133,8 +133,9 @@ void puma_conn_break(struct puma_conn *conn, int error)
 	was_open = conn->state == PUMA_CONN_GREETING ||
 		   conn->state == PUMA_CONN_UP;
 	if (was_open) {
-		WRITE_ONCE(conn->state, PUMA_CONN_BROKEN);
 		conn->error = error;
+		/* Pairs with the acquire in conn_work(). */
+		smp_store_release(&conn->state, PUMA_CONN_BROKEN);
 	}
 	spin_unlock_bh(&conn->lock);
 	if (was_open)
@@ -358,7 +359,8 @@ static void conn_work(struct work_struct *work)
 		puma_conn_break(conn, -ETIMEDOUT);
 	if (READ_ONCE(conn->closing))
 		puma_conn_break(conn, -ESHUTDOWN);
-	if (READ_ONCE(conn->state) == PUMA_CONN_BROKEN) {
+	/* Pairs with the release in puma_conn_break(). */
+	if (smp_load_acquire(&conn->state) == PUMA_CONN_BROKEN) {
 		conn_shut(conn);
 		if (!dialer)
 			puma_listen_forget(conn);	/* may free it */

@@ -13,6 +13,17 @@ struct workqueue_struct *puma_ctl_wq;
 u64 puma_node;
 u64 puma_incarnation;
 
+/**
+ * puma_net_forked - this machine is a copy; it is not the other one
+ *
+ * Context: process.
+ */
+void puma_net_forked(void)
+{
+	WRITE_ONCE(puma_node, get_random_u64());
+	WRITE_ONCE(puma_incarnation, get_random_u64());
+}
+
 static int __init puma_net_init(void)
 {
 	BUILD_BUG_ON(sizeof(struct puma_wire_hdr) != 16);

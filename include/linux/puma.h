@@ -298,8 +298,8 @@ static inline void puma_file_changed(struct inode *inode)
 }
 
 /**
- * puma_super_changed - a file system may have been changed while read-only
- * @sb: the file system, about to become writable
+ * puma_super_changed - entries of a file system may be wrong, or renamed
+ * @sb: the file system, remounted (even in vain) or repaired
  */
 static inline void puma_super_changed(struct super_block *sb)
 {

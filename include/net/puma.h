@@ -103,6 +103,7 @@ struct puma_get_page {
  * @start: ktime_get() when it was handed to net/puma, in ns
  * @deadline: jiffies after which the disk is read instead
  * @id: name of the request on the wire, chosen by net/puma
+ * @puts: what had been put over the connection before, see puma_wire_puts()
  * @unanswered: bit per page
  * @nr: number of pages
  * @consume: the lender is to forget the pages it returns
@@ -117,6 +118,7 @@ struct puma_get {
 	u64 start;
 	unsigned long deadline;
 	u32 id;
+	u32 puts;
 	u32 unanswered;
 	unsigned int nr;
 	bool consume;
@@ -132,6 +134,7 @@ enum puma_get_end {
 
 /* What mm/puma calls: implemented in net/puma */
 
+void puma_net_forked(void);
 struct puma_conn *puma_net_dial(struct puma_lender *lender,
 				const struct puma_endpoint *to);
 void puma_net_start(struct puma_conn *conn);
