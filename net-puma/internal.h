@@ -74,6 +74,7 @@ enum puma_todo {
  * @token: its name
  * @slot: where it is
  * @id: the request
+ * @puts: puma_wire_puts() when it asked
  * @nr: which page of the request
  * @consume: the borrower will not ask again
  */
@@ -81,6 +82,7 @@ struct puma_reply {
 	u64 token;
 	u32 slot;
 	u32 id;
+	u32 puts;
 	u16 nr;
 	bool consume;
 };
@@ -96,6 +98,7 @@ struct puma_reply {
  * @buf: puts to be released when the frame is out
  * @nr_buf: how many
  * @folio: answer to be released when the frame is out
+ * @puts: puma_wire_puts() of this connection
  */
 struct puma_tx {
 	u8 head[PUMA_WIRE_BUF] __aligned(8);
@@ -107,6 +110,7 @@ struct puma_tx {
 	struct puma_put_buf *buf[PUMA_PUT_BATCH];
 	unsigned int nr_buf;
 	struct folio *folio;
+	u32 puts;
 };
 
 enum puma_rx_state {
@@ -127,6 +131,7 @@ enum puma_rx_state {
  * @folio: lender: where to store it, NULL to refuse it
  * @bounce: one page
  * @paused: the receiver waits for room in the ring of replies
+ * @puts: puma_wire_puts() of this connection
  */
 struct puma_rx {
 	enum puma_rx_state state;
@@ -139,6 +144,7 @@ struct puma_rx {
 	struct folio *folio;
 	void *bounce;
 	bool paused;
+	u32 puts;
 };
 
 /**

@@ -20,7 +20,7 @@
 #include "internal.h"
 
 /**
- * puma_recv_reset - forget the frame under way
+ * puma_recv_reset - forget the frame under way, begin a new stream
  * @conn: the connection; nobody receives
  */
 void puma_recv_reset(struct puma_conn *conn)
@@ -33,6 +33,7 @@ void puma_recv_reset(struct puma_conn *conn)
 	rx->state = PUMA_RX_HEADER;
 	rx->have = 0;
 	rx->paused = false;
+	rx->puts = 0;
 }
 
 /*
@@ -66,7 +67,7 @@ static bool may_start(struct puma_conn *conn)
 
 static void got_hello(struct puma_conn *conn, const void *meta)
 {
-	u32 reason = puma_wire_hello_check(meta, puma_node);
+	u32 reason = puma_wire_hello_check(meta, READ_ONCE(puma_node));
 
 	if (reason) {
 		pr_warn_ratelimited("%pI4: refused: %s\n", &conn->peer.addr,
@@ -120,6 +121,7 @@ static void got_get(struct puma_conn *conn, const struct puma_wire_get *get)
 		r->slot = le32_to_cpu(get[i].slot);
 		r->token = le64_to_cpu(get[i].token);
 		r->id = le32_to_cpu(hdr->id);
+		r->puts = conn->rx.puts;
 		r->nr = i;
 		r->consume = hdr->flags & PUMA_WIRE_CONSUME;
 	}
@@ -130,15 +132,18 @@ static void got_get(struct puma_conn *conn, const struct puma_wire_get *get)
 /*
  * An answer to a get: a page, or NULL for gone. Answers to requests that have
  * ended find nobody.
+ *
+ * Return: 0, or -ESTALE: the lender was not sent what we sent.
  */
-static void got_answer(struct puma_conn *conn, const void *data)
+static int got_answer(struct puma_conn *conn, const void *data)
 {
 	const struct puma_wire_page *wire = (void *)conn->rx.meta;
 	u32 id = le32_to_cpu(conn->rx.hdr.id);
 	u32 nr = le16_to_cpu(conn->rx.hdr.nr);
 	struct puma_seal seal = {};
 	struct puma_get *req;
-	bool done = false, waiting = false;
+	bool mine, done = false, waiting = false;
+	int err = 0;
 
 	if (data) {
 		seal.sum = le64_to_cpu(wire->sum);
@@ -146,7 +151,10 @@ static void got_answer(struct puma_conn *conn, const void *data)
 	}
 	spin_lock_bh(&conn->lock);
 	req = conn->req[id % PUMA_REQUESTS];
-	if (req && req->id == id && (req->unanswered & BIT(nr))) {
+	mine = req && req->id == id && (req->unanswered & BIT(nr));
+	if (mine && le32_to_cpu(conn->rx.hdr.puts) != req->puts) {
+		err = -ESTALE;
+	} else if (mine) {
 		req->unanswered &= ~BIT(nr);
 		if (data)
 			puma_get_page_in(req, nr, data, &seal);
@@ -164,6 +172,7 @@ static void got_answer(struct puma_conn *conn, const void *data)
 		puma_get_finish(req, PUMA_GET_ANSWERED);
 	if (waiting)
 		puma_send_kick(conn);	/* the table was full */
+	return err;
 }
 
 static int got_dropped(struct puma_conn *conn,
@@ -211,8 +220,7 @@ static int frame_done(struct puma_conn *conn)
 		got_get(conn, meta);
 		return 0;
 	case PUMA_WIRE_GONE:
-		got_answer(conn, NULL);
-		return 0;
+		return got_answer(conn, NULL);
 	case PUMA_WIRE_DROPPED:
 		return got_dropped(conn, meta);
 	case PUMA_WIRE_PING:
@@ -241,7 +249,7 @@ static void page_start(struct puma_conn *conn)
 		rx->data = NULL;
 }
 
-static void page_done(struct puma_conn *conn)
+static int page_done(struct puma_conn *conn)
 {
 	struct puma_rx *rx = &conn->rx;
 	const struct puma_wire_put *put = (void *)rx->meta;
@@ -249,20 +257,20 @@ static void page_done(struct puma_conn *conn)
 	struct puma_seal seal;
 	u32 slot;
 
-	if (rx->hdr.type == PUMA_WIRE_PAGE) {
-		got_answer(conn, rx->bounce);
-		return;
-	}
+	if (rx->hdr.type == PUMA_WIRE_PAGE)
+		return got_answer(conn, rx->bounce);
 	put += rx->page;
 	slot = le32_to_cpu(put->slot);
-	rx->folio = NULL;
-	if (!folio) {
-		puma_store_refuse(conn->store, slot);
-		return;
-	}
 	seal.sum = le64_to_cpu(put->sum);
 	seal.spare = le64_to_cpu(put->seal);
-	puma_store_put(conn->store, slot, le64_to_cpu(put->token), &seal, folio);
+	rx->puts = puma_wire_puts(rx->puts, seal.sum);
+	rx->folio = NULL;
+	if (folio)
+		puma_store_put(conn->store, slot, le64_to_cpu(put->token),
+			       &seal, folio);
+	else
+		puma_store_refuse(conn->store, slot);
+	return 0;
 }
 
 /* The current part is complete: go on to the next. */
@@ -292,7 +300,9 @@ static int part_done(struct puma_conn *conn)
 		}
 		break;
 	case PUMA_RX_DATA:
-		page_done(conn);
+		err = page_done(conn);
+		if (err)
+			return err;
 		if (++rx->page < rx->shape.pages) {
 			page_start(conn);
 			return 0;
@@ -333,6 +343,19 @@ static int copy_part(struct puma_rx *rx, struct sk_buff *skb,
 	return err;
 }
 
+static void say_why(struct puma_conn *conn, int err)
+{
+	const struct puma_wire_hdr *hdr = &conn->rx.hdr;
+
+	if (err == -ESTALE)
+		pr_warn_ratelimited("%pI4: got pages of another life of this machine, connection closed\n",
+				    &conn->peer.addr);
+	else
+		pr_warn_ratelimited("%pI4: bad frame (type %u, length %u), connection closed\n",
+				    &conn->peer.addr, hdr->type,
+				    le32_to_cpu(hdr->len));
+}
+
 /**
  * puma_recv_skb - take in bytes
  * @conn: the connection
@@ -366,9 +389,7 @@ int puma_recv_skb(struct puma_conn *conn, struct sk_buff *skb,
 		if (!err && rx->have == want)
 			err = part_done(conn);
 		if (err) {
-			pr_warn_ratelimited("%pI4: bad frame (type %u, length %u), connection closed\n",
-					    &conn->peer.addr, rx->hdr.type,
-					    le32_to_cpu(rx->hdr.len));
+			say_why(conn, err);
 			puma_conn_break(conn, err);
 			return len;
 		}

@@ -87,8 +87,8 @@ static void make_hello(struct puma_tx *tx)
 	hello->min_version = cpu_to_le16(PUMA_WIRE_MIN_VERSION);
 	hello->page_size = cpu_to_le32(PUMA_WIRE_PAGE_SIZE);
 	hello->features = cpu_to_le64(PUMA_WIRE_FEATURES);
-	hello->node = cpu_to_le64(puma_node);
-	hello->incarnation = cpu_to_le64(puma_incarnation);
+	hello->node = cpu_to_le64(READ_ONCE(puma_node));
+	hello->incarnation = cpu_to_le64(READ_ONCE(puma_incarnation));
 	frame_start(tx, PUMA_WIRE_HELLO, 0, 0, sizeof(*hello), 0, 0);
 }
 
@@ -142,6 +142,7 @@ static struct puma_get *next_get(struct puma_conn *conn)
 	conn->req[id % PUMA_REQUESTS] = req;
 	conn->nr_asked++;
 	req->id = id;
+	req->puts = conn->tx.puts;
 	return req;
 }
 
@@ -173,6 +174,7 @@ static bool make_get(struct puma_conn *conn)
 static bool make_reply(struct puma_conn *conn)
 {
 	struct puma_tx *tx = &conn->tx;
+	struct puma_wire_hdr *hdr = (struct puma_wire_hdr *)tx->head;
 	struct puma_wire_page *page = meta_of(tx);
 	u32 tail = conn->reply_tail;
 	struct puma_seal seal;
@@ -193,6 +195,7 @@ static bool make_reply(struct puma_conn *conn)
 	} else {
 		frame_start(tx, PUMA_WIRE_GONE, 0, r->nr, 0, 0, r->id);
 	}
+	hdr->puts = cpu_to_le32(r->puts);
 	/* Pairs with the acquire in may_start(). */
 	smp_store_release(&conn->reply_tail, tail + 1);
 	/* Pairs with smp_mb() there: one of us sees the other. */
@@ -270,6 +273,7 @@ static bool make_put(struct puma_conn *conn)
 		put[i].token = cpu_to_le64(buf->token);
 		put[i].sum = cpu_to_le64(buf->seal.sum);
 		put[i].seal = cpu_to_le64(buf->seal.spare);
+		tx->puts = puma_wire_puts(tx->puts, buf->seal.sum);
 	}
 	if (!tx->nr_buf)
 		return false;
@@ -390,13 +394,14 @@ void puma_send_work(struct work_struct *work)
 }
 
 /**
- * puma_send_reset - drop the frame under way
+ * puma_send_reset - drop the frame under way, begin a new stream
  * @conn: the connection; nobody sends
  */
 void puma_send_reset(struct puma_conn *conn)
 {
 	if (conn->tx.head_len)
 		frame_end(&conn->tx, false);
+	conn->tx.puts = 0;
 }
 
 /**

@@ -13,7 +13,7 @@ struct rule {
 	bool to_lender;
 	bool to_borrower;
 	bool counted;		/* nr elements of meta, 1 to PUMA_BATCH */
-	bool indexed;		/* nr is a page of a request */
+	bool indexed;		/* an answer: nr is a page of a request */
 	bool named;		/* id is a request */
 	bool data;		/* a page an element, or one */
 	u8 flags;		/* that may be set */
@@ -65,7 +65,7 @@ int puma_wire_shape(const struct puma_wire_hdr *hdr, bool to_lender,
 	is_hello = hdr->type == PUMA_WIRE_HELLO;
 	if (hdr->type != PUMA_WIRE_REFUSE && greeted == is_hello)
 		return -EPROTO;
-	if ((hdr->flags & ~rule->flags) || hdr->spare)
+	if ((hdr->flags & ~rule->flags) || (hdr->puts && !rule->indexed))
 		return -EPROTO;
 	if (rule->counted) {
 		if (!nr || nr > PUMA_BATCH)
@@ -101,7 +101,7 @@ void puma_wire_header(struct puma_wire_hdr *hdr, enum puma_wire_type type,
 	hdr->nr = cpu_to_le16(nr);
 	hdr->len = cpu_to_le32(len);
 	hdr->id = cpu_to_le32(id);
-	hdr->spare = 0;
+	hdr->puts = 0;
 }
 
 /**

@@ -9,6 +9,8 @@
 #ifndef _NET_PUMA_WIRE_H
 #define _NET_PUMA_WIRE_H
 
+#include <linux/bitops.h>
+#include <linux/wordpart.h>
 #include <linux/types.h>
 #include <net/puma.h>
 
@@ -49,7 +51,7 @@ enum puma_wire_reason {
  * @nr: PUT, GET: pages; PAGE, GONE: which page of the request; else 0
  * @len: bytes that follow
  * @id: GET, PAGE, GONE: the request; else 0
- * @spare: 0
+ * @puts: PAGE, GONE: puma_wire_puts() of all PUTs before the GET; else 0
  */
 struct puma_wire_hdr {
 	u8 type;
@@ -57,7 +59,7 @@ struct puma_wire_hdr {
 	__le16 nr;
 	__le32 len;
 	__le32 id;
-	__le32 spare;
+	__le32 puts;
 };
 
 /**
@@ -110,6 +112,23 @@ struct puma_wire_get {
 	__le32 spare;
 	__le64 token;
 };
+
+/**
+ * puma_wire_puts - what was put over a connection, in 32 bits
+ * @before: the same before this page; 0 at first
+ * @sum: puma_wire_put.sum of the page
+ *
+ * A machine that is put back to a snapshot may find its connections alive, and
+ * what it sends then is swallowed by TCP, if its former life has sent as much.
+ * So a lender says in each answer which pages it got, and the borrower compares
+ * that with those it sent.
+ *
+ * Return: with this page.
+ */
+static inline u32 puma_wire_puts(u32 before, u64 sum)
+{
+	return rol32(before, 7) ^ lower_32_bits(sum);
+}
 
 /* Comes before the data of a PAGE. */
 struct puma_wire_page {

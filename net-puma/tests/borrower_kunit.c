@@ -2,9 +2,10 @@
 /*
  * Shows the borrower's end of a connection: frames come out the same however
  * the bytes are cut; an answer reaches the one page that was asked for and is
- * still waited for, and nobody else; half a page reaches nobody; requests get
- * names of their own; a peer that breaks the protocol loses the connection;
- * and the dialler waits longer and longer, but not for ever.
+ * still waited for, and nobody else; half a page reaches nobody, nor does one of
+ * a lender that knows other puts; requests get names of their own; a peer that
+ * breaks the protocol loses the connection; and the dialler waits longer and
+ * longer, but not for ever.
  */
 #include "fixture.h"
 
@@ -27,6 +28,23 @@ static struct puma_get *ask(struct kunit *test, struct puma_conn *conn, u32 id,
 	list_add_tail(&req->link, &conn->asked);
 	conn->req[id % PUMA_REQUESTS] = req;
 	conn->nr_asked++;
+	return req;
+}
+
+static struct puma_get *queue_get(struct kunit *test, struct puma_conn *conn,
+				  unsigned int nr)
+{
+	struct puma_get *req = kunit_kzalloc(test, sizeof(*req), GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, req);
+	req->nr = nr;
+	req->unanswered = GENMASK(nr - 1, 0);
+	for (i = 0; i < nr; i++) {
+		req->page[i].slot = 100 + i;
+		req->page[i].token = 200 + i;
+	}
+	list_add_tail(&req->link, &conn->gets);
 	return req;
 }
 
@@ -223,6 +241,51 @@ static void borrower_answer(struct kunit *test)
 	}
 }
 
+/* The lender was not sent what we sent: not a byte of it is taken. */
+static void borrower_another_life(struct kunit *test)
+{
+	u8 *bytes = kunit_kzalloc(test, STREAM_BYTES, GFP_KERNEL);
+	struct puma_wire_hdr *hdr = (void *)bytes;
+	unsigned int data, same;
+	size_t len;
+
+	KUNIT_ASSERT_NOT_NULL(test, bytes);
+	for (data = 0; data < 2; data++)
+		for (same = 0; same < 2; same++) {
+			struct puma_conn *conn = puma_fix_conn(test, true);
+			struct puma_get *req = ask(test, conn, 5, 3);
+			u32 before = req->unanswered;
+
+			req->puts = 0x80000001;
+			len = data ? page(bytes, 5, 1) : gone(bytes, 5, 1);
+			hdr->puts = cpu_to_le32(same ? 0x80000001 : 1);
+			KUNIT_EXPECT_EQ(test, len,
+					puma_fix_feed(test, conn, bytes, len));
+			KUNIT_EXPECT_EQ(test, req->unanswered,
+					same ? before & ~BIT(1) : before);
+			KUNIT_EXPECT_EQ(test, conn->state, same ? PUMA_CONN_UP :
+					PUMA_CONN_BROKEN);
+			KUNIT_EXPECT_EQ(test, conn->error, same ? 0 : -ESTALE);
+		}
+}
+
+/* A request remembers what was put before it. */
+static void borrower_remembers_puts(struct kunit *test)
+{
+	struct puma_conn *conn = puma_fix_conn(test, true);
+	struct puma_get *req = queue_get(test, conn, 1);
+
+	conn->tx.puts = puma_wire_puts(puma_wire_puts(0, 5), 1ULL << 40 | 3);
+	KUNIT_EXPECT_EQ(test, conn->tx.puts, 5 << 7 ^ 3);
+	mutex_lock(&conn->tx_lock);
+	KUNIT_EXPECT_TRUE(test, puma_send_next_frame(conn, false));
+	mutex_unlock(&conn->tx_lock);
+	KUNIT_EXPECT_EQ(test, req->puts, 5 << 7 ^ 3);
+	/* The next connection begins anew. */
+	puma_send_reset(conn);
+	KUNIT_EXPECT_EQ(test, conn->tx.puts, 0);
+}
+
 /* The last byte of a page makes it known, and none before it. */
 static void borrower_half_page(struct kunit *test)
 {
@@ -377,23 +440,6 @@ static void borrower_says_hello(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(ping->room), 0);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(ping->spare), 0);
 	KUNIT_EXPECT_FALSE(test, puma_fix_next(test, conn, &hdr));
-}
-
-static struct puma_get *queue_get(struct kunit *test, struct puma_conn *conn,
-				  unsigned int nr)
-{
-	struct puma_get *req = kunit_kzalloc(test, sizeof(*req), GFP_KERNEL);
-	unsigned int i;
-
-	KUNIT_ASSERT_NOT_NULL(test, req);
-	req->nr = nr;
-	req->unanswered = GENMASK(nr - 1, 0);
-	for (i = 0; i < nr; i++) {
-		req->page[i].slot = 100 + i;
-		req->page[i].token = 200 + i;
-	}
-	list_add_tail(&req->link, &conn->gets);
-	return req;
 }
 
 static void borrower_asks(struct kunit *test)
@@ -572,6 +618,8 @@ static struct kunit_case borrower_cases[] = {
 	KUNIT_CASE(borrower_cut_in_two),
 	KUNIT_CASE_PARAM(borrower_cut_in_pieces, piece_gen_params),
 	KUNIT_CASE_PARAM(borrower_answer, answer_gen_params),
+	KUNIT_CASE(borrower_another_life),
+	KUNIT_CASE(borrower_remembers_puts),
 	KUNIT_CASE(borrower_half_page),
 	KUNIT_CASE_PARAM(borrower_bad_frame, bad_gen_params),
 	KUNIT_CASE(borrower_refuses_hello),

@@ -131,6 +131,33 @@ static void lender_keeps(struct kunit *test)
 	}
 }
 
+/* Each answer says what was put before it was asked for, stored or not. */
+static void lender_tells_puts(struct kunit *test)
+{
+	static const u32 slot[] = { 5, U32_MAX };
+	static const u64 token[] = { 11, 12 };
+	const u32 one = 1011 << 7 ^ 1012, two = rol32(one, 7) ^ 1013;
+	struct puma_conn *conn = lender_conn(test);
+	struct puma_wire_hdr hdr;
+	u8 *bytes = buffer(test);
+
+	feed(test, conn, bytes, get_one(bytes, 1, 5, 11));
+	feed(test, conn, bytes, put(bytes, slot, token, 2));
+	feed(test, conn, bytes, get(bytes, 2, slot, token, 2, 0));
+	feed(test, conn, bytes, put_one(bytes, 6, 13));
+	feed(test, conn, bytes, get_one(bytes, 3, 6, 13));
+	KUNIT_ASSERT_TRUE(test, puma_fix_next(test, conn, &hdr));
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(hdr.puts), 0);
+	KUNIT_ASSERT_TRUE(test, puma_fix_next(test, conn, &hdr));
+	KUNIT_EXPECT_EQ(test, hdr.type, PUMA_WIRE_PAGE);
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(hdr.puts), one);
+	KUNIT_ASSERT_TRUE(test, puma_fix_next(test, conn, &hdr));
+	KUNIT_EXPECT_EQ(test, hdr.type, PUMA_WIRE_GONE);
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(hdr.puts), one);
+	KUNIT_ASSERT_TRUE(test, puma_fix_next(test, conn, &hdr));
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(hdr.puts), two);
+}
+
 struct gone_case {
 	const char *desc;
 	u32 slot;
@@ -435,6 +462,7 @@ static void lender_bad_frame(struct kunit *test)
 
 static struct kunit_case lender_cases[] = {
 	KUNIT_CASE(lender_keeps),
+	KUNIT_CASE(lender_tells_puts),
 	KUNIT_CASE_PARAM(lender_gone, gone_gen_params),
 	KUNIT_CASE(lender_replaces),
 	KUNIT_CASE(lender_sends_what_it_had),

@@ -111,10 +111,13 @@ class Lab:
         """Of the lab's network; by custom the borrower is 1 and lenders follow."""
         return f"10.77.0.{number}/24"
 
-    def guest(self, name, *, mem_mb=256, vcpus=1, cmdline="", disks=(), address=None, kernel=None):
+    def guest(self, name, *, mem_mb=256, vcpus=1, cmdline="", disks=(), address=None, kernel=None,
+              image="root", genid=True):
         """Start a guest; it gets the next address unless told otherwise.
 
         Disks are /dev/vdb and following in the given order (disk.dev says it).
+        image: root, or soak, which has more programs.
+        genid: whether it is told that it was restored (VM generation ID).
         """
         number = len(self.guests) + 1
         ip = (address or self.address(number)).split("/")[0]
@@ -122,7 +125,8 @@ class Lab:
                "bridge": self.sandbox.bridge, "tap": f"pumatap{number}"}
         try:
             guest = Guest(self, name, mem_mb=mem_mb, vcpus=vcpus, address=ip, cmdline=cmdline,
-                          disks=list(disks), kernel=kernel, nics=[nic])
+                          disks=list(disks), kernel=kernel, nics=[nic], image=image,
+                          genid=genid)
         except libvirt.libvirtError as err:
             raise LabError(f"libvirt cannot start {name}: {err.get_error_message()}; "
                            + self.sandbox.log_tail("libvirtd.log")) from None

@@ -88,7 +88,8 @@ def short(command):
 class Guest:
     """Made by Lab.guest(); boots at once, ready after wait_ready()."""
 
-    def __init__(self, lab, name, *, mem_mb, vcpus, address, cmdline, disks, kernel, nics):
+    def __init__(self, lab, name, *, mem_mb, vcpus, address, cmdline, disks, kernel, nics,
+                 image, genid):
         self.lab = lab
         self.name = name
         self.address = address
@@ -109,14 +110,18 @@ class Guest:
             words.append(f"ip={address}:::255.255.255.0:{name}:eth0:off")
         words.append(cmdline)
         self.cmdline = " ".join(w for w in words if w)
-        root = Disk(root_image(), readonly=True, shared_cache=True)
+        root = Disk(root_image(image), readonly=True, shared_cache=True)
+        self._root = root.path, root.path.stat().st_ino
         for disk in disks:
             disk.start(lab.sandbox)
-        xml = domain_xml(name, lab.accel, mem_mb, vcpus, kernel or kernel_image(), self.cmdline,
-                         [root, *disks], nics, self.console)
-        (lab.logs / f"domain-{name}.xml").write_text(xml)
+        self.xml = domain_xml(name, lab.accel, mem_mb, vcpus, kernel or kernel_image(), self.cmdline,
+                         [root, *disks], nics, self.console, genid)
+        (lab.logs / f"domain-{name}.xml").write_text(self.xml)
+        self._power_on()
+
+    def _power_on(self):
         # Labs clean up by killing all; autodestroy is for whoever uses another daemon.
-        self.domain = lab.connection.createXML(xml, libvirt.VIR_DOMAIN_START_AUTODESTROY)
+        self.domain = self.lab.connection.createXML(self.xml, libvirt.VIR_DOMAIN_START_AUTODESTROY)
 
     # -- the agent
 
@@ -270,6 +275,18 @@ class Guest:
         self.domain.destroy()
         self._ready = False
 
+    def replug(self, timeout=60):
+        """Pull the plug and switch on again.
+
+        For a guest that has run for long: an emulated one needs minutes for a boot
+        after a reset, because QEMU keeps what it has translated.
+        """
+        self.kill()
+        self._boot_id = None
+        self._boot_from = len(self.console_text())
+        self._power_on()
+        return self.wait_ready(timeout)
+
     def suspend(self):
         self.domain.suspend()
 
@@ -288,6 +305,36 @@ class Guest:
         self._ready = False
         self._boot_from = len(self.console_text())
         self.domain.reset(0)
+
+    def save(self, path):
+        """Stop it and keep memory and devices in a file; its disks are at rest then."""
+        self.wait_ready()
+        try:
+            self.domain.save(str(path))
+        except libvirt.libvirtError as err:
+            raise self.error(f"cannot be saved: {err.get_error_message()}") from None
+        self._ready = False
+
+    def restore(self, path, paused=False, disks=None):
+        """Go on from such a file, as often as you like, one after the other.
+
+        disks: {path of a disk then: path now}; paused: until resume().
+        """
+        if self._root[0].stat().st_ino != self._root[1]:
+            raise self.error(f"{self._root[0]} was built anew meanwhile")
+        flags = libvirt.VIR_DOMAIN_SAVE_PAUSED if paused else libvirt.VIR_DOMAIN_SAVE_RUNNING
+        try:
+            xml = self.lab.connection.saveImageGetXMLDesc(str(path), 0)
+            for then, now in (disks or {}).items():
+                if f"'{then}'" not in xml:
+                    raise self.error(f"has no disk {then}")
+                xml = xml.replace(f"'{then}'", f"'{now}'")
+            self.lab.connection.restoreFlags(str(path), xml, flags)
+            self.domain = self.lab.connection.lookupByName(self.name)
+        except libvirt.libvirtError as err:
+            raise self.error(f"cannot be restored: {err.get_error_message()}") from None
+        self._boot_id = None            # the boot is the old one
+        self._ready = False
 
     def is_active(self):
         try:

@@ -9,7 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("PUMA_BUILD", ROOT / "build"))
 IMAGE = BUILD / "image"
-ROOT_IMAGE = IMAGE / "root.squashfs"
 HOST_BIN = IMAGE / "bin"            # the programs of tests/prog, for the host
 RESULTS = BUILD / "results"
 LOGS = BUILD / "log" / "lab"
@@ -44,7 +43,9 @@ def kernel_image(flavour=None):
     return path
 
 
-def root_image():
-    if not ROOT_IMAGE.exists():
-        raise LabError(f"no guest image at {ROOT_IMAGE}: run 'make image' first")
-    return ROOT_IMAGE
+def root_image(name="root"):
+    path = IMAGE / f"{name}.squashfs"
+    if not path.exists():
+        variant = "" if name == "root" else f" {name}"
+        raise LabError(f"no guest image at {path}: run 'vm-images/build-image{variant}' first")
+    return path

@@ -269,7 +269,7 @@ static int bad_frames(void)
 					   .flags = 2 }, sizeof(struct get) },
 		{ "PING too long", { .type = PING, .len = sizeof(struct ping) + 8 },
 		  sizeof(struct ping) + 8 },
-		{ "PING with spare set", { .type = PING, .len = sizeof(struct ping), .spare = 1 },
+		{ "PING with puts set", { .type = PING, .len = sizeof(struct ping), .puts = 1 },
 		  sizeof(struct ping) },
 	};
 	size_t i;

@@ -23,6 +23,7 @@ static struct slot {
 
 static const char *mode;
 static uint64_t connections, puts_seen, gets_seen;
+static uint32_t digest;		/* over this connection, see puts_with() */
 
 static int mode_is(const char *name)
 {
@@ -66,6 +67,7 @@ static void forget_all(void)
 		free(slot[i].data);
 		memset(&slot[i], 0, sizeof(slot[i]));
 	}
+	digest = 0;
 }
 
 /* Keep the connection but do nothing, until the peer has had enough. */
@@ -172,7 +174,7 @@ static int greet(int fd)
 		return send_frame(fd, (struct header){ .type = PONG, .flags = 0x80 }, &ping,
 				  sizeof(ping), NULL, 0);
 	if (mode_is("spare"))
-		return send_frame(fd, (struct header){ .type = PONG, .spare = 1 }, &ping,
+		return send_frame(fd, (struct header){ .type = PONG, .puts = 1 }, &ping,
 				  sizeof(ping), NULL, 0);
 	if (mode_is("length"))
 		return send_frame(fd, (struct header){ .type = PONG, .len = 0xffffffff }, &ping,
@@ -186,7 +188,7 @@ static int greet(int fd)
 static int send_page(int fd, uint32_t id, uint16_t nr, const struct seals *seals,
 		     const uint8_t *data)
 {
-	struct header h = { .type = PAGE_IS, .nr = nr, .id = id };
+	struct header h = { .type = PAGE_IS, .nr = nr, .id = id, .puts = digest };
 
 	return send_frame(fd, h, seals, sizeof(*seals), data, PAGE_BYTES);
 }
@@ -204,7 +206,8 @@ static struct slot *another_slot(uint32_t not)
 /* Half of a page frame; the rest never comes, or much too slowly. */
 static int send_half(int fd, uint32_t id, uint16_t nr, const struct slot *s)
 {
-	struct header h = { .type = PAGE_IS, .nr = nr, .id = id, .len = 16 + PAGE_BYTES };
+	struct header h = { .type = PAGE_IS, .nr = nr, .id = id, .len = 16 + PAGE_BYTES,
+			    .puts = digest };
 	uint8_t frame[sizeof(h) + 16 + PAGE_BYTES];
 	size_t at = sizeof(frame) / 2;
 
@@ -225,7 +228,7 @@ static int send_half(int fd, uint32_t id, uint16_t nr, const struct slot *s)
 
 static int answer(int fd, uint32_t id, uint16_t nr, const struct get *get, uint8_t flags)
 {
-	struct header gone = { .type = GONE, .nr = nr, .id = id };
+	struct header gone = { .type = GONE, .nr = nr, .id = id, .puts = digest };
 	struct slot *s = &slot[get->slot % SLOTS];
 	uint8_t data[PAGE_BYTES];
 	struct seals seals;
@@ -240,6 +243,8 @@ static int answer(int fd, uint32_t id, uint16_t nr, const struct get *get, uint8
 		memset(data, 0, PAGE_BYTES);
 	if (mode_is("sum"))
 		seals.sum++;
+	if (mode_is("another-life"))
+		digest ^= 0x10000;
 	if (mode_is("swap")) {		/* data and seal of another page */
 		memcpy(data, another_slot(get->slot)->data, PAGE_BYTES);
 		seals = another_slot(get->slot)->seals;
@@ -262,7 +267,8 @@ static int answer(int fd, uint32_t id, uint16_t nr, const struct get *get, uint8
 	}
 	if (mode_is("page-length"))
 		return send_frame(fd, (struct header){ .type = PAGE_IS, .nr = nr, .id = id,
-						       .len = PAGE_BYTES }, &seals, sizeof(seals),
+						       .len = PAGE_BYTES, .puts = digest },
+				  &seals, sizeof(seals),
 				  data, PAGE_BYTES - 16);
 	if (mode_is("gone-then-page") && send_frame(fd, gone, NULL, 0, NULL, 0))
 		return -1;
@@ -321,6 +327,7 @@ static int got_put(int fd, const struct header *h, const struct put *put)
 		s->token = put[i].token;
 		s->seals.sum = put[i].sum;
 		s->seals.seal = put[i].seal;
+		digest = puts_with(digest, put[i].sum);
 		puts_seen++;
 	}
 	return mode_is("drops-all") ? drop_all(fd) : 0;

@@ -34,7 +34,7 @@ enum {
 struct header {
 	uint8_t type, flags;
 	uint16_t nr;
-	uint32_t len, id, spare;
+	uint32_t len, id, puts;
 };
 
 struct hello {
@@ -80,6 +80,12 @@ _Static_assert(sizeof(struct header) == 16, "header");
 _Static_assert(sizeof(struct hello) == 40, "hello");
 _Static_assert(sizeof(struct put) == 32, "put");
 _Static_assert(sizeof(struct dropped) == 1032, "dropped");
+
+/* What was put over a connection, with one page more. */
+static inline uint32_t puts_with(uint32_t before, uint64_t sum)
+{
+	return (before << 7 | before >> 25) ^ (uint32_t)sum;
+}
 
 static inline void sleep_ms(unsigned int ms)
 {
