@@ -20,6 +20,9 @@
 #define PAGE		4096UL
 #define EVICT_CHUNK	512UL		/* half of the borrower's ring of puts */
 #define EVICT_TRIES	50
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#endif
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
 #endif
@@ -144,6 +147,30 @@ static inline size_t pages_resident(int fd, size_t first, size_t count)
 	return sum;
 }
 
+/*
+ * Reclaim from the control group that PUMA_RECLAIM names, as far as it goes.
+ * The pages have to be charged to it. Returns 0 without such a name.
+ */
+static inline int evict_group(void)
+{
+	static const char request[] = "16M";
+	const char *group = getenv("PUMA_RECLAIM");
+	char path[300];
+	int fd;
+
+	if (!group)
+		return 0;
+	snprintf(path, sizeof(path), "%s/memory.reclaim", group);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		fail(path);
+	/* There is never as much as that: EAGAIN. */
+	if (write(fd, request, sizeof(request) - 1) < 0 && errno != EAGAIN)
+		fail(path);
+	close(fd);
+	return 1;
+}
+
 static inline size_t evict_once(int fd, size_t first, size_t count)
 {
 	unsigned char there[EVICT_CHUNK];
@@ -156,12 +183,11 @@ static inline size_t evict_once(int fd, size_t first, size_t count)
 	for (i = 0; i < count; i += n) {
 		for (n = 0; i + n < count && there[i + n] & 1; n++)
 			;
-		if (n)
+		if (n && !getenv("PUMA_RECLAIM"))
 			madvise(map + i * PAGE, n * PAGE, MADV_POPULATE_READ);
-		else
-			n = 1;
+		n += !n;
 	}
-	if (madvise(map, count * PAGE, MADV_PAGEOUT))
+	if (!evict_group() && madvise(map, count * PAGE, MADV_PAGEOUT))
 		fail("MADV_PAGEOUT");
 	if (mincore(map, count * PAGE, there))
 		fail("mincore");

@@ -23,7 +23,7 @@ static const char *path;
 static const char *way;
 static _Atomic uint64_t done[PAGES];	/* newest version that is complete */
 static _Atomic uint64_t begun[PAGES];	/* newest version that may be seen */
-static _Atomic int stop;
+static atomic_int stop;
 static _Atomic uint64_t changes, reads, evictions, stale;
 static uint64_t version;
 
@@ -170,7 +170,7 @@ static void *reader(void *arg)
 			if (!data[i] && hole_possible() && begun[page] > oldest)
 				continue;
 			if (stale++ < 5)
-				fprintf(stderr, "page %u sector %zu: version %llu, but %llu was complete and %llu begun\n",
+				fprintf(stderr, "page %u sector %zu: %llu, but %llu was complete, %llu begun\n",
 					page, i / (SECTOR / 8), (unsigned long long)data[i],
 					(unsigned long long)oldest,
 					(unsigned long long)begun[page]);
@@ -213,7 +213,7 @@ int main(int argc, char **argv)
 	int fd;
 
 	if (argc != 4) {
-		fprintf(stderr, "usage: race DIR SECONDS direct|buffered|mmap|punch|truncate|mixed\n");
+		fprintf(stderr, "usage: race DIR SECONDS WAY\n");
 		return 2;
 	}
 	snprintf(name, sizeof(name), "%s/race", argv[1]);

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Events during which somebody holds pages of the file, or that take so long that
+ * old pages come back and go away again meanwhile.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "events.h"
+
+#define PIPE_PAGES	8UL		/* fewer than a pipe holds */
+#define PIPE_AT		4UL
+#define SLOW_PAGES	4UL
+#define SLOW_AT		(8 * PAGE)
+#define SLOW_US		100000		/* for each of them */
+#define SLOW_TRIES	8
+
+/* -- pages that reclaim wants and cannot have */
+
+/* Pages of the file that are in a pipe have one reference too many. */
+static int hold_pages(struct file *f, int *pipe_fd)
+{
+	loff_t at = PIPE_AT * PAGE;
+	size_t left = PIPE_PAGES * PAGE;
+	ssize_t n;
+
+	if (pipe2(pipe_fd, O_CLOEXEC))
+		return wrong_errno("pipe");
+	while (left) {
+		n = splice(f->fd, &at, pipe_fd[1], NULL, left, 0);
+		if (n <= 0)
+			return wrong_errno("splice");
+		left -= n;
+	}
+	return 0;
+}
+
+static int drop_unmapped(struct file *f)
+{
+	if (posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED))
+		return wrong_errno("POSIX_FADV_DONTNEED");
+	return 0;
+}
+
+/*
+ * Reclaim publishes the entry of a page, and then finds that it must stay.
+ * What was not sent must not look as if it were on its way.
+ */
+static int pinned(struct file *f)
+{
+	uint64_t before = puma_stat("put_retracted"), retracted = 0, queued;
+	int pipe_fd[2], tries, ret;
+
+	/* New contents, so that no page has an entry. */
+	if (write_at(f, 0, FULL) || fsync(f->fd) || hold_pages(f, pipe_fd))
+		return -1;
+	/* Pages that are not on the LRU lists yet are not looked at. */
+	for (tries = 0; tries < EVICT_TRIES && retracted < PIPE_PAGES; tries++) {
+		evict_once(f->fd, 0, PAGES);
+		puts_settle();
+		retracted = puma_stat("put_retracted") - before;
+	}
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	if (f->racing)
+		return 0;
+	if (retracted < PIPE_PAGES || !pages_resident(f->fd, PIPE_AT, PIPE_PAGES))
+		return wrong("%llu puts were taken back, not %lu", (unsigned long long)retracted,
+			     PIPE_PAGES);
+	queued = puma_stat("get_queued");
+	ret = drop_unmapped(f) || read_compare(f, f->fd, "read what was taken back");
+	if (!ret && puma_stat("get_queued") != queued)
+		ret = wrong("%llu pages seem to be on their way to a lender",
+			    (unsigned long long)(puma_stat("get_queued") - queued));
+	return ret;
+}
+
+/* -- a direct write that takes its time */
+
+struct slow_write {
+	int fd;
+	uint8_t *data;
+	ssize_t n;
+	atomic_int over;
+};
+
+static void *slow_write(void *arg)
+{
+	struct slow_write *w = arg;
+
+	w->n = pwrite(w->fd, w->data, SLOW_PAGES * PAGE, SLOW_AT);
+	w->over = 1;
+	return NULL;
+}
+
+/* Until the write has begun to take its data from @from; -1 if it never does. */
+static int wait_begun(const struct slow_write *w, struct file *from)
+{
+	int i;
+
+	for (i = 0; i < 2000 && !w->over; i++) {
+		if (pages_resident(from->fd, 0, SLOW_PAGES))
+			return 0;
+		usleep(500);
+	}
+	return -1;
+}
+
+/* Old pages come back and go away; 1 if all of that was during the write. */
+static int put_meanwhile(struct file *f, const struct slow_write *w, struct file *from)
+{
+	uint8_t page[PAGE];
+	size_t i;
+
+	if (wait_begun(w, from))
+		return 0;
+	for (i = 0; i < SLOW_PAGES; i++)
+		if (pread(f->fd, page, PAGE, SLOW_AT + i * PAGE) != (ssize_t)PAGE ||
+		    memcmp(page, f->want + SLOW_AT + i * PAGE, PAGE))
+			return 0;
+	return !pages_evict(f->fd, 0, file_pages(f)) && !w->over;
+}
+
+/*
+ * The data of the write are pages of another file that a lender has, and to get
+ * each of them takes long. By then the write has dropped what was cached of the
+ * file; what comes back before it is over is old.
+ */
+static int write_slowly(struct file *f, struct file *from)
+{
+	struct slow_write w = { .fd = file_open_direct(f, O_WRONLY) };
+	pthread_t thread;
+	int ret;
+
+	if (w.fd < 0)
+		return wrong_errno("open O_DIRECT");
+	w.data = (uint8_t *)pages_map(from->fd, 0, SLOW_PAGES);
+	delay_set("get_lookup", SLOW_US);
+	if (pthread_create(&thread, NULL, slow_write, &w))
+		fail("thread");
+	ret = put_meanwhile(f, &w, from);
+	delay_set("get_lookup", 0);
+	pthread_join(thread, NULL);
+	munmap(w.data, SLOW_PAGES * PAGE);
+	close(w.fd);
+	model_write(f, SLOW_AT, from->want, SLOW_PAGES * PAGE);
+	if (w.n != (ssize_t)(SLOW_PAGES * PAGE))
+		return wrong_errno("direct write");
+	return ret;
+}
+
+static int direct_write_slow(struct file *f)
+{
+	struct file *from;
+	int try, ret = 0;
+
+	if (delay_points() < 1 || sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		return skip("needs delay points (CONFIG_PUMA_DELAY) and two processors");
+	if (strstr(mount_options, "data=journal"))
+		return skip("direct writes go through the page cache with data=journal");
+	from = file_peer(f, FULL);
+	if (!from || posix_fadvise(f->fd, 0, 0, POSIX_FADV_RANDOM))
+		return -1;
+	for (try = 0; !ret && try < SLOW_TRIES; try++) {
+		if (try && (write_at(f, SLOW_AT, SLOW_PAGES * PAGE) || prove_entries(f) ||
+			    prove_entries(from)))
+			return -1;
+		ret = write_slowly(f, from);
+		if (read_compare(f, f->fd, "read after the write"))
+			return -1;
+	}
+	if (ret < 0)
+		return -1;
+	/* btrfs takes the data first, and then drops pages. */
+	return ret || file_fs(f) == FS_BTRFS ? 0 :
+		wrong("no old page was put away during a write, so nothing was tested");
+}
+
+const struct event events_held[] = {
+	{ "pinned", pinned, FULL, 0 },
+	{ "direct_write_slow", direct_write_slow, FULL, ALONE },
+	{}
+};
