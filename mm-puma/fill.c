@@ -225,14 +225,12 @@ VISIBLE_IF_KUNIT void puma_get_give_up(struct puma_get *req)
 void puma_get_work(struct work_struct *work)
 {
 	struct puma_get *req = container_of(work, struct puma_get, work);
-	struct inode *inode = NULL;
+	struct puma_verify *verify = NULL;
 
 	if (READ_ONCE(puma_set.verify))
-		inode = puma_verify_begin(req);
-	if (inode)
-		puma_verify(req);
+		verify = puma_verify_begin(req);
 	puma_get_give_up(req);
-	if (inode)
-		puma_verify_end(inode);
+	if (verify)
+		puma_verify_end(verify, req);
 	puma_get_free(req);
 }

@@ -327,9 +327,8 @@ void puma_get_give_up(struct puma_get *req);
 
 /* verify.c */
 
-struct inode *puma_verify_begin(struct puma_get *req);
-void puma_verify(struct puma_get *req);
-void puma_verify_end(struct inode *inode);
+struct puma_verify *puma_verify_begin(struct puma_get *req);
+void puma_verify_end(struct puma_verify *v, struct puma_get *req);
 
 /* lender.c */
 

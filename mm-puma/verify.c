@@ -47,7 +47,7 @@ static void compare(const struct puma_get *req, unsigned int first,
 	unsigned long i, nr = folio_nr_pages(folio);
 	struct inode *inode = mapping->host;
 
-	if (folio->mapping != mapping || !folio_test_uptodate(folio) ||
+	if (!remote || folio->mapping != mapping || !folio_test_uptodate(folio) ||
 	    folio_test_dirty(folio) || folio_test_writeback(folio) ||
 	    puma_inval_busy(mapping) || !entries_alive(req, first, folio)) {
 		puma_count_n(verify_skipped, nr);
@@ -80,55 +80,32 @@ static void erase_entries(const struct puma_get *req, pgoff_t index,
 	rcu_read_unlock();
 }
 
-/* True when the folio was read from the disk and is not ours any more. */
-static bool verify_folio(struct puma_get *req, unsigned int first)
-{
-	struct folio *folio = req->page[first].folio;
-	struct address_space *mapping = folio->mapping;
-	unsigned long nr = folio_nr_pages(folio);
-	pgoff_t index = folio->index;
-	void *remote;
-
-	remote = kvmalloc(folio_size(folio), GFP_NOIO | __GFP_NOWARN);
-	if (!remote)
-		return false;
-	/* Whoever holds it for writing may be waiting for our folio. */
-	if (!filemap_invalidate_trylock_shared(mapping)) {
-		kvfree(remote);
-		return false;
-	}
-	memcpy_from_folio(remote, folio, 0, folio_size(folio));
-	if (mapping->a_ops->read_folio(NULL, folio)) {
-		filemap_invalidate_unlock_shared(mapping);
-		puma_count_n(verify_skipped, nr);
-	} else {
-		folio_wait_locked(folio);
-		filemap_invalidate_unlock_shared(mapping);
-		folio_lock(folio);
-		compare(req, first, folio, mapping, remote);
-		folio_unlock(folio);
-	}
-	/*
-	 * Consumed, the lender does not have it any more. Not read, the next
-	 * reader must get the disk's error and not come here again.
-	 */
-	if (req->consume || !folio_test_uptodate(folio))
-		erase_entries(req, index, nr);
-	folio_put(folio);
-	kvfree(remote);
-	return true;
-}
-
 /**
- * puma_verify_begin - hold the file of a request
- * @req: the request, ended, with folios left
- *
+ * struct puma_verify - the pages of a request that are read from the disk
+ * @inode: the file, held
+ * @locked: its mapping may not be invalidated
+ * @nr: how many folios are being read, with references
+ * @read: they, where they are in the file and in the request, and what the
+ *	  lender sent; NULL when the disk could not be read
+ */
+struct puma_verify {
+	struct inode *inode;
+	bool locked;
+	unsigned int nr;
+	struct {
+		struct folio *folio;
+		pgoff_t index;
+		unsigned long pages;
+		unsigned int first;
+		void *remote;
+	} read[PUMA_BATCH];
+};
+
+/*
  * The inode must not be evicted by us while folios of the request are locked,
  * and its super block must stay as long as we hold the inode.
- *
- * Return: the inode for puma_verify_end(), or NULL: do not verify.
  */
-struct inode *puma_verify_begin(struct puma_get *req)
+static struct inode *hold_inode(struct puma_get *req)
 {
 	struct super_block *sb;
 	struct inode *inode;
@@ -146,33 +123,35 @@ struct inode *puma_verify_begin(struct puma_get *req)
 	return inode;
 }
 
-/**
- * puma_verify_end - let go of the file
- * @inode: from puma_verify_begin(); no folio of the request is locked any more
- */
-void puma_verify_end(struct inode *inode)
+/* Begin to read a folio from the disk: then it is the reader's to unlock. */
+static bool start_read(struct puma_verify *v, struct puma_get *req,
+		       unsigned int first)
 {
-	struct super_block *sb = inode->i_sb;
+	struct folio *folio = req->page[first].folio;
+	void *remote;
 
-	iput(inode);
-	deactivate_super(sb);
+	if (!v->locked)
+		return false;
+	remote = kvmalloc(folio_size(folio), GFP_NOIO | __GFP_NOWARN);
+	if (!remote)
+		return false;
+	v->read[v->nr].folio = folio;
+	v->read[v->nr].index = folio->index;
+	v->read[v->nr].pages = folio_nr_pages(folio);
+	v->read[v->nr].first = first;
+	memcpy_from_folio(remote, folio, 0, folio_size(folio));
+	if (v->inode->i_mapping->a_ops->read_folio(NULL, folio)) {
+		kvfree(remote);
+		remote = NULL;
+	}
+	v->read[v->nr++].remote = remote;
+	return true;
 }
 
-/**
- * puma_verify - compare what a request filled with the disk
- * @req: the request, ended, between puma_verify_begin() and puma_verify_end()
- *
- * Folios that were filled completely are read from the disk and dropped from
- * the request. The others, and those that cannot be read now, stay in it.
- *
- * Context: process.
- */
-void puma_verify(struct puma_get *req)
+static void start_reads(struct puma_verify *v, struct puma_get *req)
 {
 	unsigned int i, first, filled;
 
-	if (req->large && req->large->failed)
-		return;
 	for (first = 0; first < req->nr; first += i) {
 		filled = 0;
 		for (i = 0; first + i < req->nr; i++) {
@@ -183,7 +162,7 @@ void puma_verify(struct puma_get *req)
 		}
 		if (!req->page[first].folio || filled < i)
 			continue;
-		if (!verify_folio(req, first)) {
+		if (!start_read(v, req, first)) {
 			puma_count_n(verify_skipped,
 				     folio_nr_pages(req->page[first].folio));
 			continue;
@@ -191,4 +170,72 @@ void puma_verify(struct puma_get *req)
 		while (filled--)
 			req->page[first + filled].folio = NULL;
 	}
+}
+
+/**
+ * puma_verify_begin - read what a request filled from the disk
+ * @req: the request, ended, with folios left
+ *
+ * Folios that were filled completely are read from the disk and dropped from
+ * the request. The others, and those that cannot be read now, stay in it.
+ *
+ * Nothing is waited for as long as the request has locked folios: whoever gets
+ * the lock of one that was read may wait for the next.
+ *
+ * Context: process.
+ * Return: for puma_verify_end(), or NULL: nothing is verified.
+ */
+struct puma_verify *puma_verify_begin(struct puma_get *req)
+{
+	struct puma_verify *v;
+
+	if (req->large && req->large->failed)
+		return NULL;
+	v = kzalloc(sizeof(*v), GFP_NOIO | __GFP_NOWARN);
+	if (!v)
+		return NULL;
+	v->inode = hold_inode(req);
+	if (!v->inode) {
+		kfree(v);
+		return NULL;
+	}
+	/* Whoever holds it for writing may be waiting for our folios. */
+	v->locked = filemap_invalidate_trylock_shared(v->inode->i_mapping);
+	start_reads(v, req);
+	return v;
+}
+
+/**
+ * puma_verify_end - compare what was read, let go of the file
+ * @v: from puma_verify_begin()
+ * @req: the request; no folio of it is locked any more
+ *
+ * Context: process.
+ */
+void puma_verify_end(struct puma_verify *v, struct puma_get *req)
+{
+	struct super_block *sb = v->inode->i_sb;
+	unsigned int i;
+
+	for (i = 0; i < v->nr; i++) {
+		struct folio *folio = v->read[i].folio;
+
+		folio_lock(folio);
+		compare(req, v->read[i].first, folio, v->inode->i_mapping,
+			v->read[i].remote);
+		folio_unlock(folio);
+		/*
+		 * Consumed, the lender does not have it any more. Not read, the
+		 * next reader must get the disk's error and not come here again.
+		 */
+		if (req->consume || !folio_test_uptodate(folio))
+			erase_entries(req, v->read[i].index, v->read[i].pages);
+		folio_put(folio);
+		kvfree(v->read[i].remote);
+	}
+	if (v->locked)
+		filemap_invalidate_unlock_shared(v->inode->i_mapping);
+	iput(v->inode);
+	deactivate_super(sb);
+	kfree(v);
 }
