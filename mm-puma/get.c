@@ -276,8 +276,8 @@ static void requests_submit(struct batch *b)
 		req->unanswered = GENMASK(req->nr - 1, 0);
 		req->start = ktime_get_ns();
 		/* Each has to wait for those of this batch before it. */
-		req->deadline = jiffies + puma_lender_deadline(req->lender) +
-				usecs_to_jiffies(ahead_us);
+		req->deadline = jiffies +
+				puma_lender_deadline(req->lender, ahead_us);
 		ahead_us += READ_ONCE(req->lender->srtt_us);
 		atomic_long_add(req->nr, &puma_get_nr_pending);
 		trace_puma_get_submit(req);

@@ -137,7 +137,8 @@ static void raise_floor(struct puma_index *ix, u32 *floor)
  */
 struct puma_index *puma_index_alloc(void)
 {
-	struct puma_index *ix = kvzalloc(sizeof(*ix), GFP_KERNEL);
+	struct puma_index *ix = kvzalloc(sizeof(*ix),
+					 GFP_KERNEL | __GFP_NOWARN);
 
 	if (!ix)
 		return NULL;

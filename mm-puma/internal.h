@@ -377,7 +377,8 @@ bool puma_lender_takes_puts(const struct puma_lender *lender);
 bool puma_lender_usable(struct puma_lender *lender);
 void puma_lender_cost(struct puma_lender *lender, u64 start_us, u64 end_us);
 void puma_lender_rtt(struct puma_lender *lender, u64 rtt_us);
-unsigned long puma_lender_deadline(struct puma_lender *lender);
+unsigned long puma_lender_deadline(struct puma_lender *lender,
+				   unsigned long ahead_us);
 
 /* fork.c */
 
@@ -389,11 +390,13 @@ int puma_fork_init(void);
  * struct puma_shelf - what the lender keeps about one segment
  * @token: name of the page in each slot
  * @seal: what came with it
+ * @nr: number of its put
  * @gone: slots that reclaim emptied and the borrower was not told of
  */
 struct puma_shelf {
 	u64 token[PUMA_SEGMENT_SLOTS];
 	struct puma_seal seal[PUMA_SEGMENT_SLOTS];
+	u32 nr[PUMA_SEGMENT_SLOTS];
 	DECLARE_BITMAP(gone, PUMA_SEGMENT_SLOTS);
 };
 

@@ -228,15 +228,18 @@ void puma_lender_rtt(struct puma_lender *lender, u64 rtt_us)
 /**
  * puma_lender_deadline - how long a get of a lender may take
  * @lender: the lender
+ * @ahead_us: time that gets before it will take
  *
- * Return: jiffies, at least 1.
+ * Return: jiffies, at least 1, and not more than the administrator's limit.
  */
-unsigned long puma_lender_deadline(struct puma_lender *lender)
+unsigned long puma_lender_deadline(struct puma_lender *lender,
+				   unsigned long ahead_us)
 {
-	return usecs_to_jiffies(puma_deadline_us(READ_ONCE(lender->srtt_us),
-						 READ_ONCE(lender->var_us),
-						 READ_ONCE(puma_set.deadline_ms)))
-	       + 1;
+	unsigned int max_ms = READ_ONCE(puma_set.deadline_ms);
+	unsigned long us = puma_deadline_us(READ_ONCE(lender->srtt_us),
+					    READ_ONCE(lender->var_us), max_ms);
+
+	return usecs_to_jiffies(min(us + ahead_us, max_ms * USEC_PER_MSEC)) + 1;
 }
 
 /**

@@ -151,5 +151,6 @@ bool puma_inode_eligible(struct inode *inode)
 	       !IS_VERITY(inode) && !inode_unhashed(inode) &&
 	       inode->i_mapping == &inode->i_data &&
 	       inode->i_mapping->a_ops->read_folio &&
+	       !test_bit(AS_PUMA_BARRED, &inode->i_mapping->flags) &&
 	       !READ_ONCE(inode->i_mapping->wb_err);
 }

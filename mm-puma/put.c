@@ -281,7 +281,8 @@ static void ring_free(struct puma_put_ring *old)
  */
 int puma_put_start(void)
 {
-	struct puma_put_ring *new = kvzalloc(sizeof(*new), GFP_KERNEL);
+	struct puma_put_ring *new = kvzalloc(sizeof(*new),
+					      GFP_KERNEL | __GFP_NOWARN);
 	unsigned int i;
 
 	if (!new)

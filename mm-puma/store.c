@@ -171,7 +171,7 @@ struct puma_store *puma_store_open(struct puma_conn *conn,
 	store->conn = conn;
 	store->borrower = *borrower;
 	store->shelf = kvcalloc(PUMA_MAX_SEGMENTS, sizeof(*store->shelf),
-				GFP_KERNEL);
+				GFP_KERNEL | __GFP_NOWARN);
 	inode = store->shelf ? store_inode() : ERR_PTR(-ENOMEM);
 	if (IS_ERR(inode)) {
 		store_free(store);
@@ -329,6 +329,7 @@ struct folio *puma_store_alloc(struct puma_store *store, u32 slot)
  * @slot: where
  * @token: its name
  * @seal: what came with it
+ * @nr: number of the put, from one to the next
  * @folio: the page, from puma_store_alloc(); not the caller's any more
  *
  * When there is no room for it the slot is empty and the borrower is told.
@@ -336,7 +337,8 @@ struct folio *puma_store_alloc(struct puma_store *store, u32 slot)
  * Context: process.
  */
 void puma_store_put(struct puma_store *store, u32 slot, u64 token,
-		    const struct puma_seal *seal, struct folio *folio)
+		    const struct puma_seal *seal, u32 nr,
+		    struct folio *folio)
 {
 	struct address_space *mapping = store->inode->i_mapping;
 	struct puma_shelf *shelf;
@@ -355,6 +357,7 @@ void puma_store_put(struct puma_store *store, u32 slot, u64 token,
 	}
 	shelf->token[slot % PUMA_SEGMENT_SLOTS] = token;
 	shelf->seal[slot % PUMA_SEGMENT_SLOTS] = *seal;
+	shelf->nr[slot % PUMA_SEGMENT_SLOTS] = nr;
 	clear_bit(slot % PUMA_SEGMENT_SLOTS, shelf->gone);
 	folio_attach_private(folio, store);
 	atomic_long_inc(&store->stored);
@@ -392,27 +395,33 @@ void puma_store_refuse(struct puma_store *store, u32 slot)
  * @store: its store
  * @slot: where
  * @token: its name
+ * @before: number that the next put had when the borrower asked
  * @seal: filled with what came with it
  * @consume: the borrower will not ask again
  *
  * A stored folio is never written to, so the page may be sent without its lock.
  *
+ * What was put after it was asked for is not what the borrower meant: such a
+ * put can only come from another life of it, see puma_wire_puts().
+ *
  * Context: process.
  * Return: the folio with a reference, or NULL: gone.
  */
 struct folio *puma_store_get(struct puma_store *store, u32 slot, u64 token,
-			     struct puma_seal *seal, bool consume)
+			     u32 before, struct puma_seal *seal, bool consume)
 {
 	struct folio *folio = ERR_PTR(-ENOENT);
+	u32 at = slot % PUMA_SEGMENT_SLOTS;
 	struct puma_shelf *shelf;
 
 	puma_count(lend_gets);
 	mutex_lock(&store->lock);
 	shelf = shelf_of(store, slot);
-	if (shelf && shelf->token[slot % PUMA_SEGMENT_SLOTS] == token)
+	if (shelf && shelf->token[at] == token &&
+	    (s32)(shelf->nr[at] - before) < 0)
 		folio = filemap_get_folio(store->inode->i_mapping, slot);
 	if (!IS_ERR(folio)) {
-		*seal = shelf->seal[slot % PUMA_SEGMENT_SLOTS];
+		*seal = shelf->seal[at];
 		if (consume)
 			empty_slot(store, slot);
 	}

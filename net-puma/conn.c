@@ -41,7 +41,7 @@ struct puma_conn *puma_conn_alloc(struct puma_lender *lender,
 	conn->rx.bounce = (void *)__get_free_page(GFP_KERNEL);
 	if (!lender)
 		conn->reply = kvcalloc(PUMA_REPLIES, sizeof(*conn->reply),
-				       GFP_KERNEL);
+				       GFP_KERNEL | __GFP_NOWARN);
 	if (!conn->rx.bounce || (!lender && !conn->reply)) {
 		free_page((unsigned long)conn->rx.bounce);
 		kvfree(conn->reply);

@@ -75,6 +75,7 @@ enum puma_todo {
  * @slot: where it is
  * @id: the request
  * @puts: puma_wire_puts() when it asked
+ * @before: puma_rx.nr_puts when it asked
  * @nr: which page of the request
  * @consume: the borrower will not ask again
  */
@@ -83,6 +84,7 @@ struct puma_reply {
 	u32 slot;
 	u32 id;
 	u32 puts;
+	u32 before;
 	u16 nr;
 	bool consume;
 };
@@ -132,6 +134,7 @@ enum puma_rx_state {
  * @bounce: one page
  * @paused: the receiver waits for room in the ring of replies
  * @puts: puma_wire_puts() of this connection
+ * @nr_puts: how many pages were put over it
  */
 struct puma_rx {
 	enum puma_rx_state state;
@@ -145,6 +148,7 @@ struct puma_rx {
 	void *bounce;
 	bool paused;
 	u32 puts;
+	u32 nr_puts;
 };
 
 /**

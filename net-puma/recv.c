@@ -34,6 +34,7 @@ void puma_recv_reset(struct puma_conn *conn)
 	rx->have = 0;
 	rx->paused = false;
 	rx->puts = 0;
+	rx->nr_puts = 0;
 }
 
 /*
@@ -122,6 +123,7 @@ static void got_get(struct puma_conn *conn, const struct puma_wire_get *get)
 		r->token = le64_to_cpu(get[i].token);
 		r->id = le32_to_cpu(hdr->id);
 		r->puts = conn->rx.puts;
+		r->before = conn->rx.nr_puts;
 		r->nr = i;
 		r->consume = hdr->flags & PUMA_WIRE_CONSUME;
 	}
@@ -267,9 +269,10 @@ static int page_done(struct puma_conn *conn)
 	rx->folio = NULL;
 	if (folio)
 		puma_store_put(conn->store, slot, le64_to_cpu(put->token),
-			       &seal, folio);
+			       &seal, rx->nr_puts, folio);
 	else
 		puma_store_refuse(conn->store, slot);
+	rx->nr_puts++;
 	return 0;
 }
 
@@ -348,7 +351,7 @@ static void say_why(struct puma_conn *conn, int err)
 	const struct puma_wire_hdr *hdr = &conn->rx.hdr;
 
 	if (err == -ESTALE)
-		pr_warn_ratelimited("%pI4: got pages of another life of this machine, connection closed\n",
+		pr_warn_ratelimited("%pI4: it was not sent what this machine has sent, connection closed\n",
 				    &conn->peer.addr);
 	else
 		pr_warn_ratelimited("%pI4: bad frame (type %u, length %u), connection closed\n",

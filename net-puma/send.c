@@ -184,8 +184,8 @@ static bool make_reply(struct puma_conn *conn)
 	if (!conn->store || tail == smp_load_acquire(&conn->reply_head))
 		return false;
 	r = &conn->reply[tail % PUMA_REPLIES];
-	tx->folio = puma_store_get(conn->store, r->slot, r->token, &seal,
-				   r->consume);
+	tx->folio = puma_store_get(conn->store, r->slot, r->token, r->before,
+				   &seal, r->consume);
 	if (tx->folio) {
 		page->sum = cpu_to_le64(seal.sum);
 		page->seal = cpu_to_le64(seal.spare);

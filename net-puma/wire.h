@@ -120,8 +120,9 @@ struct puma_wire_get {
  *
  * A machine that is put back to a snapshot may find its connections alive, and
  * what it sends then is swallowed by TCP, if its former life has sent as much.
- * So a lender says in each answer which pages it got, and the borrower compares
- * that with those it sent.
+ * So a lender says in each answer which pages it got before the GET, and the
+ * borrower compares that with those it had sent; and a page that was put after
+ * a GET does not answer it.
  *
  * Return: with this page.
  */

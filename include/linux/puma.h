@@ -14,6 +14,7 @@
 #include <linux/jump_label.h>
 #include <linux/mmzone.h>
 #include <linux/page-flags.h>
+#include <linux/pagemap.h>
 
 struct readahead_control;
 
@@ -288,6 +289,31 @@ static inline void puma_folio_dirtied(struct address_space *mapping,
 }
 
 /**
+ * puma_bar - keep the pages of a file away from lenders
+ * @inode: its pages are not what its blocks will be, until puma_unbar()
+ *
+ * Nothing is put and nothing is fetched meanwhile. What lenders have stays, so
+ * whoever changes blocks without changing pages has to tell.
+ *
+ * Context: any.
+ */
+static inline void puma_bar(struct inode *inode)
+{
+	set_bit(AS_PUMA_BARRED, &inode->i_mapping->flags);
+}
+
+/**
+ * puma_unbar - the end of puma_bar()
+ * @inode: the file
+ *
+ * Context: any; clean pages of the file are those of its blocks again.
+ */
+static inline void puma_unbar(struct inode *inode)
+{
+	clear_bit(AS_PUMA_BARRED, &inode->i_mapping->flags);
+}
+
+/**
  * puma_file_changed - the blocks of a file change behind the page cache
  * @inode: the file
  */
@@ -418,6 +444,14 @@ static inline void puma_folio_write(struct address_space *mapping,
 
 static inline void puma_folio_dirtied(struct address_space *mapping,
 				      struct folio *folio)
+{
+}
+
+static inline void puma_bar(struct inode *inode)
+{
+}
+
+static inline void puma_unbar(struct inode *inode)
 {
 }
 

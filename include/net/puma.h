@@ -172,10 +172,11 @@ u32 puma_store_lease(struct puma_store *store, u32 *room);
 u32 puma_store_room(void);
 struct folio *puma_store_alloc(struct puma_store *store, u32 slot);
 void puma_store_put(struct puma_store *store, u32 slot, u64 token,
-		    const struct puma_seal *seal, struct folio *folio);
+		    const struct puma_seal *seal, u32 nr,
+		    struct folio *folio);
 void puma_store_refuse(struct puma_store *store, u32 slot);
 struct folio *puma_store_get(struct puma_store *store, u32 slot, u64 token,
-			     struct puma_seal *seal, bool consume);
+			     u32 before, struct puma_seal *seal, bool consume);
 int puma_store_gone(struct puma_store *store, __le64 *bitmap, bool *refused);
 
 #endif /* _NET_PUMA_H */

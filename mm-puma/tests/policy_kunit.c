@@ -215,17 +215,23 @@ static void policy_lender_usable(struct kunit *test)
 	KUNIT_EXPECT_TRUE_MSG(test, puma_lender_takes_puts(lender),
 			      "puts cost nothing");
 
-	KUNIT_EXPECT_GE(test, puma_lender_deadline(lender), 1);
+	KUNIT_EXPECT_GE(test, puma_lender_deadline(lender, 0), 1);
 	puma_lender_rtt(lender, 500);
 	KUNIT_EXPECT_EQ(test, lender->srtt_us, 500);
-	KUNIT_EXPECT_GE(test, jiffies_to_usecs(puma_lender_deadline(lender)),
+	KUNIT_EXPECT_GE(test, jiffies_to_usecs(puma_lender_deadline(lender, 0)),
 			10 * MS);
+	KUNIT_EXPECT_GE(test, puma_lender_deadline(lender, 10 * MS),
+			usecs_to_jiffies(20 * MS));
+	/* However many are ahead, and however slow they are. */
+	puma_lender_rtt(lender, 45 * MS);
+	KUNIT_EXPECT_LE(test, puma_lender_deadline(lender, 9000 * MS),
+			msecs_to_jiffies(puma_set.deadline_ms) + 1);
 }
 
 struct eligible_case {
 	const char *desc;
 	unsigned int flags;
-	bool unhashed, other_mapping, wb_err;
+	bool unhashed, other_mapping, wb_err, barred;
 	bool eligible;
 };
 
@@ -239,6 +245,7 @@ static const struct eligible_case eligible_cases[] = {
 	{ "no name any more", .unhashed = true },
 	{ "cache of another inode", .other_mapping = true },
 	{ "write-back failed", .wb_err = true },
+	{ "kept away", .barred = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(eligible, eligible_cases, desc);
@@ -257,9 +264,12 @@ static void policy_eligible(struct kunit *test)
 		inode->i_mapping = other->i_mapping;
 	if (c->wb_err)
 		mapping_set_error(mapping, -EIO);
+	if (c->barred)
+		puma_bar(inode);
 	KUNIT_EXPECT_EQ(test, c->eligible, puma_inode_eligible(inode));
 	inode->i_mapping = mapping;
 	inode->i_flags &= ~c->flags;
+	puma_unbar(inode);
 }
 
 struct text_case {

@@ -147,6 +147,8 @@ static void lender_tells_puts(struct kunit *test)
 	feed(test, conn, bytes, put_one(bytes, 6, 13));
 	feed(test, conn, bytes, get_one(bytes, 3, 6, 13));
 	KUNIT_ASSERT_TRUE(test, puma_fix_next(test, conn, &hdr));
+	/* It has come by now, but after the question. */
+	KUNIT_EXPECT_EQ(test, hdr.type, PUMA_WIRE_GONE);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(hdr.puts), 0);
 	KUNIT_ASSERT_TRUE(test, puma_fix_next(test, conn, &hdr));
 	KUNIT_EXPECT_EQ(test, hdr.type, PUMA_WIRE_PAGE);
