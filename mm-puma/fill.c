@@ -182,7 +182,9 @@ void puma_get_finish(struct puma_get *req, enum puma_get_end why)
 	if (unfilled)
 		puma_lender_cost(req->lender, start, now);
 	if (left)
-		queue_work(puma_wq, &req->work);
+		/* Verify mode may let go of a whole mount: not from puma_wq. */
+		queue_work(READ_ONCE(puma_set.verify) ? system_unbound_wq :
+			   puma_wq, &req->work);
 	else
 		puma_get_free(req);
 }

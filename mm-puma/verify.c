@@ -12,6 +12,7 @@
  */
 #include <linux/highmem.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 
 #include "internal.h"
 
@@ -188,6 +189,7 @@ static void start_reads(struct puma_verify *v, struct puma_get *req)
 struct puma_verify *puma_verify_begin(struct puma_get *req)
 {
 	struct puma_verify *v;
+	unsigned int nofs;
 
 	if (req->large && req->large->failed)
 		return NULL;
@@ -201,7 +203,10 @@ struct puma_verify *puma_verify_begin(struct puma_get *req)
 	}
 	/* Whoever holds it for writing may be waiting for our folios. */
 	v->locked = filemap_invalidate_trylock_shared(v->inode->i_mapping);
+	/* As read_pages() has it, because of the locked folios. */
+	nofs = memalloc_nofs_save();
 	start_reads(v, req);
+	memalloc_nofs_restore(nofs);
 	return v;
 }
 

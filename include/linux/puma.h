@@ -289,31 +289,6 @@ static inline void puma_folio_dirtied(struct address_space *mapping,
 }
 
 /**
- * puma_bar - keep the pages of a file away from lenders
- * @inode: its pages are not what its blocks will be, until puma_unbar()
- *
- * Nothing is put and nothing is fetched meanwhile. What lenders have stays, so
- * whoever changes blocks without changing pages has to tell.
- *
- * Context: any.
- */
-static inline void puma_bar(struct inode *inode)
-{
-	set_bit(AS_PUMA_BARRED, &inode->i_mapping->flags);
-}
-
-/**
- * puma_unbar - the end of puma_bar()
- * @inode: the file
- *
- * Context: any; clean pages of the file are those of its blocks again.
- */
-static inline void puma_unbar(struct inode *inode)
-{
-	clear_bit(AS_PUMA_BARRED, &inode->i_mapping->flags);
-}
-
-/**
  * puma_file_changed - the blocks of a file change behind the page cache
  * @inode: the file
  */
@@ -321,6 +296,21 @@ static inline void puma_file_changed(struct inode *inode)
 {
 	if (puma_borrowing())
 		__puma_file_changed(inode);
+}
+
+/**
+ * puma_bar - a file is to have nothing to do with PUMA
+ * @inode: from now on its pages may be other than its blocks
+ *
+ * No page of it is put or fetched until the inode has left the inode cache, and
+ * with it all pages that are in the page cache now.
+ *
+ * Context: process, may sleep.
+ */
+static inline void puma_bar(struct inode *inode)
+{
+	set_bit(AS_PUMA_BARRED, &inode->i_mapping->flags);
+	puma_file_changed(inode);
 }
 
 /**
@@ -448,10 +438,6 @@ static inline void puma_folio_dirtied(struct address_space *mapping,
 }
 
 static inline void puma_bar(struct inode *inode)
-{
-}
-
-static inline void puma_unbar(struct inode *inode)
 {
 }
 

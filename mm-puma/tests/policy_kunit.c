@@ -265,11 +265,11 @@ static void policy_eligible(struct kunit *test)
 	if (c->wb_err)
 		mapping_set_error(mapping, -EIO);
 	if (c->barred)
-		puma_bar(inode);
+		set_bit(AS_PUMA_BARRED, &mapping->flags);
 	KUNIT_EXPECT_EQ(test, c->eligible, puma_inode_eligible(inode));
 	inode->i_mapping = mapping;
 	inode->i_flags &= ~c->flags;
-	puma_unbar(inode);
+	clear_bit(AS_PUMA_BARRED, &mapping->flags);
 }
 
 struct text_case {

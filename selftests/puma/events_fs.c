@@ -178,7 +178,13 @@ static int encrypt(struct file *f)
 	return ret;
 }
 
-/* -- f2fs: writes that become visible to all or to nobody */
+/*
+ * -- f2fs: writes that become visible to all or to nobody
+ *
+ * A page that was written, evicted and read again before the commit shows the
+ * old block, and stays in the page cache, without PUMA too. So nobody reads
+ * during a transaction that is committed.
+ */
 
 /* The new pages reach the disk, leave the cache, and come back, uncommitted. */
 static int atomic_write(struct file *f)
@@ -231,7 +237,7 @@ const struct event events_fs[] = {
 	{ "set_version", set_version, FULL, 0 },
 	{ "verity", verity, FULL, 0 },
 	{ "encrypt", encrypt, 0, OWN_FILES | ALONE },
-	{ "atomic_commit", atomic_commit, FULL, 0 },
+	{ "atomic_commit", atomic_commit, FULL, ALONE },
 	{ "atomic_abort", atomic_abort, FULL, 0 },
 	{}
 };
