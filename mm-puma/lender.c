@@ -66,7 +66,8 @@ static void lender_free(struct puma_lender *lender)
 	spin_lock(&lenders_lock);
 	list_del(&lender->list);
 	spin_unlock(&lenders_lock);
-	kobject_del(&lender->kobj);
+	if (lender->kobj.state_in_sysfs)
+		kobject_del(&lender->kobj);
 	kobject_put(&lender->kobj);	/* frees it */
 }
 
