@@ -29,11 +29,12 @@ from . import accel, splats
 from .disk import Disk, SlowDisk
 from .guest import CommandFailed, Guest, GuestPanic, Proc, Result
 from .paths import BUILD, FLAVOUR, HOST_BIN, LOGS, RESULTS, ROOT, LabError, kernel_image, say
+from .results import write_results
 from .sandbox import Sandbox
 
 __all__ = ["Lab", "Guest", "Proc", "Result", "Disk", "SlowDisk", "LabError", "GuestPanic",
            "CommandFailed", "SplatsFound", "BUILD", "FLAVOUR", "HOST_BIN", "RESULTS", "ROOT",
-           "kernel_image", "say"]
+           "kernel_image", "say", "write_results"]
 
 KEEP_RUNS = 4                   # log directories kept for each name
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -72,19 +72,24 @@ static size_t swap_some(size_t len)
 }
 
 /* A swap file is written behind the page cache's back. */
-static int swap_file(struct file *f)
+static int swap_with(struct file *f, int cached)
 {
+	size_t bad = 0;
 	uint8_t *old;
-	size_t bad;
-	int ret;
+	int ret = 0;
 
 	if (swap_header(f))
 		return -1;
 	if (swapon(f->path, 0))
 		return errno == EINVAL ? skip("swapon: %s", strerror(errno)) : refused("swapon");
-	bad = swap_some(4 * SWAP_SIZE);
+	if (cached)
+		ret = read_compare(f, f->fd, "read while it is a swap file");
+	if (!ret)
+		bad = swap_some(4 * SWAP_SIZE);
 	if (swapoff(f->path))
 		return wrong_errno("swapoff");
+	if (ret)
+		return -1;
 	if (bad)
 		return wrong("%zu pages of swapped memory are wrong", bad);
 	/* What is in it now only the disk knows. */
@@ -95,6 +100,17 @@ static int swap_file(struct file *f)
 		ret = wrong("nothing was swapped out, so nothing was tested");
 	free(old);
 	return ret;
+}
+
+static int swap_file(struct file *f)
+{
+	return swap_with(f, 0);
+}
+
+/* All of it is in the page cache before anything is swapped to it. */
+static int swap_file_cached(struct file *f)
+{
+	return swap_with(f, 1);
 }
 
 /* -- mounts */
@@ -325,6 +341,7 @@ static int writeback_error(struct file *f)
 
 const struct event events_admin[] = {
 	{ "swap_file", swap_file, SWAP_SIZE, NOCOW },
+	{ "swap_file_cached", swap_file_cached, SWAP_SIZE, NOCOW },
 	{ "remount", remount, FULL, 0 },
 	{ "remount_rw", remount_rw, FULL, 0 },
 	{ "unmount", unmount, FULL, ALONE },

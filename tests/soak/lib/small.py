@@ -3,7 +3,6 @@
 reads comes from the lender.
 """
 
-import json
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "guest" / "lib"))
 from pair import changed, delta, settle, start_borrower, start_lender, sums_ok, wait_lease  # noqa: E402
 from tap import FLAVOUR, Disk, Lab, Tap, scratch, say         # noqa: E402
-from lab import RESULTS                                 # noqa: E402
+from lab import write_results                           # noqa: E402
 
 __all__ = ["MOUNT", "Small", "Lab", "Tap"]
 
@@ -83,7 +82,4 @@ class Small:
         ours, theirs = settle(self.guest, self.lender)
         sums_ok(self.tap, ours, "borrower")
         sums_ok(self.tap, theirs, "lender")
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / result).write_text(json.dumps(
-            {"accelerator": self.lab.accel, "kernel": self.kernel, "flavour": FLAVOUR,
-             "claims": self.claims}, indent=1) + "\n")
+        write_results(result, self.lab.accel, self.kernel, self.claims, flavour=FLAVOUR)
