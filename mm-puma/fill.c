@@ -65,7 +65,7 @@ void puma_get_page_in(struct puma_get *req, unsigned int i, const void *data,
 	}
 	good = puma_key_sum(&ix->secret, page->token, data) == seal->sum;
 	/* The lender has forgotten it. Before the folio can be evicted. */
-	if (good && req->consume && !READ_ONCE(puma_set.verify))
+	if (good && req->consume && !req->verify)
 		puma_index_erase(ix, req->file, folio->index + page->offset);
 	rcu_read_unlock();
 	if (!good) {
@@ -76,7 +76,7 @@ void puma_get_page_in(struct puma_get *req, unsigned int i, const void *data,
 	puma_assert(folio_test_locked(folio) && !folio_test_uptodate(folio));
 	memcpy_to_folio(folio, page->offset * PAGE_SIZE, data, PAGE_SIZE);
 	page->state = PUMA_PAGE_FILLED;
-	if (READ_ONCE(puma_set.verify) || req->large ||
+	if (req->verify || req->large ||
 	    !folio_filled(req, first))
 		return;
 	forget_folio(req, first);
@@ -134,7 +134,7 @@ static bool large_end(struct puma_get *req, bool failed)
 		forget_folio(req, 0);
 		return false;
 	}
-	if (READ_ONCE(large->failed) || READ_ONCE(puma_set.verify))
+	if (READ_ONCE(large->failed) || req->verify)
 		return true;
 	forget_folio(req, 0);
 	folio_end_read(folio, true);
@@ -183,8 +183,8 @@ void puma_get_finish(struct puma_get *req, enum puma_get_end why)
 		puma_lender_cost(req->lender, start, now);
 	if (left)
 		/* Verify mode may let go of a whole mount: not from puma_wq. */
-		queue_work(READ_ONCE(puma_set.verify) ? system_unbound_wq :
-			   puma_wq, &req->work);
+		queue_work(req->verify ? system_unbound_wq : puma_wq,
+			   &req->work);
 	else
 		puma_get_free(req);
 }
@@ -229,7 +229,7 @@ void puma_get_work(struct work_struct *work)
 	struct puma_get *req = container_of(work, struct puma_get, work);
 	struct puma_verify *verify = NULL;
 
-	if (READ_ONCE(puma_set.verify))
+	if (req->verify)
 		verify = puma_verify_begin(req);
 	puma_get_give_up(req);
 	if (verify)

@@ -33,6 +33,7 @@ atomic_long_t puma_get_nr_pending;	/* asked for, not settled */
 struct batch {
 	struct puma_index *ix;
 	u64 file;
+	bool verify;
 	struct puma_split split;
 	struct list_head requests;
 };
@@ -59,6 +60,7 @@ VISIBLE_IF_KUNIT struct puma_get *puma_get_alloc(void)
 		goto full;
 	INIT_WORK(&req->work, puma_get_work);
 	req->nr = 0;
+	req->verify = false;
 	req->large = NULL;
 	return req;
 full:
@@ -109,6 +111,7 @@ static struct puma_get *request_for(struct batch *b, struct puma_lender *lender,
 	if (req) {
 		req->lender = lender;
 		req->file = b->file;
+		req->verify = b->verify;
 		list_add_tail(&req->link, &b->requests);
 	}
 	return req;
@@ -184,17 +187,16 @@ static void withdraw(struct batch *b, struct puma_large *large)
 static enum found add_large(struct batch *b, struct folio *folio)
 {
 	unsigned int offset, nr = folio_nr_pages(folio);
-	bool verify = READ_ONCE(puma_set.verify);
 	struct puma_large *large;
 	enum found found = FOUND;
 
-	large = kmalloc(struct_size(large, token, verify ? nr : 0),
+	large = kmalloc(struct_size(large, token, b->verify ? nr : 0),
 			GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
 	if (!large)
 		return NO_REQUEST;
 	atomic_set(&large->left, nr / PUMA_BATCH);
 	large->failed = false;
-	large->tokens = verify;
+	large->tokens = b->verify;
 	for (offset = 0; offset < nr && found == FOUND; offset += PUMA_BATCH)
 		found = add_pages(b, folio, offset, PUMA_BATCH, large);
 	if (found != FOUND)
@@ -332,6 +334,7 @@ static bool batch_begin(struct batch *b, struct inode *inode, pgoff_t start,
 		return false;
 	memset(b, 0, sizeof(*b));
 	INIT_LIST_HEAD(&b->requests);
+	b->verify = READ_ONCE(puma_set.verify);
 	/* Pairs with smp_mb__after_atomic() in __puma_inval_begin(). */
 	smp_mb();
 	busy = puma_inval_busy(inode->i_mapping);

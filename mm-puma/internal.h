@@ -274,6 +274,10 @@ int puma_put_start(void);
 void puma_put_stop(void);
 unsigned int puma_put_queued(void);
 
+#if IS_ENABLED(CONFIG_KUNIT)
+struct puma_put_buf *puma_put_buf_take(void);
+#endif
+
 /* invalidate.c */
 
 bool puma_inval_busy(struct address_space *mapping);

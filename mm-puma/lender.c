@@ -8,7 +8,7 @@
  * gives up, the others may fill.
  *
  * A lender lives from puma_lenders_start() to puma_lenders_stop(); every
- * request and every segment is gone before that.
+ * request has ended before that, and nobody finds a segment any more.
  */
 #include <linux/inet.h>
 #include <linux/slab.h>
@@ -66,8 +66,7 @@ static void lender_free(struct puma_lender *lender)
 	spin_lock(&lenders_lock);
 	list_del(&lender->list);
 	spin_unlock(&lenders_lock);
-	if (lender->kobj.state_in_sysfs)
-		kobject_del(&lender->kobj);
+	kobject_del(&lender->kobj);
 	kobject_put(&lender->kobj);	/* frees it */
 }
 
@@ -85,7 +84,7 @@ static int lender_add(const struct puma_endpoint *ep)
 	INIT_LIST_HEAD(&lender->list);
 	err = puma_sysfs_add_lender(lender, nr_lenders++);
 	if (err) {
-		lender_free(lender);
+		kobject_put(&lender->kobj);
 		return err;
 	}
 	lender->conn = puma_net_dial(lender, ep);
@@ -231,7 +230,7 @@ void puma_lender_rtt(struct puma_lender *lender, u64 rtt_us)
  * @lender: the lender
  * @ahead_us: time that gets before it will take
  *
- * Return: jiffies, at least 1, and not more than the administrator's limit.
+ * Return: jiffies, at least 1; the administrator's limit is rounded up.
  */
 unsigned long puma_lender_deadline(struct puma_lender *lender,
 				   unsigned long ahead_us)

@@ -21,6 +21,7 @@
  * dropped. begin opens an RCU read-side section that commit or abort closes,
  * so the index and the ring stay while a put is under way.
  */
+#include <kunit/visibility.h>
 #include <linux/highmem.h>
 #include <linux/pagemap.h>
 #include <linux/sbitmap.h>
@@ -37,7 +38,7 @@ static struct puma_put_ring {
 	struct puma_put_buf buf[RING_PAGES];
 } *ring;
 
-static struct puma_put_buf *buf_take(void)
+VISIBLE_IF_KUNIT struct puma_put_buf *puma_put_buf_take(void)
 {
 	int nr = sbitmap_get(&ring->used);
 
@@ -145,7 +146,7 @@ static void queue_page(struct puma_index *ix, const struct puma_put *put,
 	struct puma_put_buf *buf;
 	u64 file = put->file;
 
-	buf = buf_take();
+	buf = puma_put_buf_take();
 	if (!buf) {
 		puma_index_erase(ix, file, index);
 		puma_count(put_ring_full);

@@ -401,7 +401,8 @@ void puma_store_refuse(struct puma_store *store, u32 slot)
  *
  * A stored folio is never written to, so the page may be sent without its lock.
  *
- * What was put after it was asked for is not what the borrower meant: such a
+ * What was put after it was asked for is not what the borrower meant (a page
+ * that was put 2^31 puts ago looks like that too, and is gone then): such a
  * put can only come from another life of it, see puma_wire_puts().
  *
  * Context: process.

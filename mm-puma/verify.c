@@ -83,13 +83,15 @@ static void erase_entries(const struct puma_get *req, pgoff_t index,
 
 /**
  * struct puma_verify - the pages of a request that are read from the disk
- * @inode: the file, held
- * @locked: its mapping may not be invalidated
+ * @sb: its mount, held
+ * @inode: the file, held; NULL when that was not possible
+ * @locked: its invalidate_lock is held shared
  * @nr: how many folios are being read, with references
  * @read: they, where they are in the file and in the request, and what the
  *	  lender sent; NULL when the disk could not be read
  */
 struct puma_verify {
+	struct super_block *sb;
 	struct inode *inode;
 	bool locked;
 	unsigned int nr;
@@ -103,25 +105,23 @@ struct puma_verify {
 };
 
 /*
- * The inode must not be evicted by us while folios of the request are locked,
- * and its super block must stay as long as we hold the inode.
+ * Neither the inode nor the mount may be let go of while folios of the request
+ * are locked: we could be the last, and evict or unmount. So the mount stays
+ * held even if the inode is on its way out.
  */
-static struct inode *hold_inode(struct puma_get *req)
+static bool hold_file(struct puma_verify *v, struct puma_get *req)
 {
-	struct super_block *sb;
 	struct inode *inode;
 	unsigned int i;
 
 	for (i = 0; !req->page[i].folio; i++)
 		;
 	inode = req->page[i].folio->mapping->host;
-	sb = inode->i_sb;
-	if (!atomic_inc_not_zero(&sb->s_active))
-		return NULL;
-	inode = igrab(inode);
-	if (!inode)
-		deactivate_super(sb);
-	return inode;
+	if (!atomic_inc_not_zero(&inode->i_sb->s_active))
+		return false;
+	v->sb = inode->i_sb;
+	v->inode = igrab(inode);
+	return true;
 }
 
 /* Begin to read a folio from the disk: then it is the reader's to unlock. */
@@ -180,8 +180,8 @@ static void start_reads(struct puma_verify *v, struct puma_get *req)
  * Folios that were filled completely are read from the disk and dropped from
  * the request. The others, and those that cannot be read now, stay in it.
  *
- * Nothing is waited for as long as the request has locked folios: whoever gets
- * the lock of one that was read may wait for the next.
+ * No lock of a folio is waited for as long as the request has locked folios:
+ * whoever gets the lock of one that was read may wait for the next.
  *
  * Context: process.
  * Return: for puma_verify_end(), or NULL: nothing is verified.
@@ -196,11 +196,12 @@ struct puma_verify *puma_verify_begin(struct puma_get *req)
 	v = kzalloc(sizeof(*v), GFP_NOIO | __GFP_NOWARN);
 	if (!v)
 		return NULL;
-	v->inode = hold_inode(req);
-	if (!v->inode) {
+	if (!hold_file(v, req)) {
 		kfree(v);
 		return NULL;
 	}
+	if (!v->inode)
+		return v;
 	/* Whoever holds it for writing may be waiting for our folios. */
 	v->locked = filemap_invalidate_trylock_shared(v->inode->i_mapping);
 	/* As read_pages() has it, because of the locked folios. */
@@ -219,7 +220,6 @@ struct puma_verify *puma_verify_begin(struct puma_get *req)
  */
 void puma_verify_end(struct puma_verify *v, struct puma_get *req)
 {
-	struct super_block *sb = v->inode->i_sb;
 	unsigned int i;
 
 	for (i = 0; i < v->nr; i++) {
@@ -241,6 +241,6 @@ void puma_verify_end(struct puma_verify *v, struct puma_get *req)
 	if (v->locked)
 		filemap_invalidate_unlock_shared(v->inode->i_mapping);
 	iput(v->inode);
-	deactivate_super(sb);
+	deactivate_super(v->sb);
 	kfree(v);
 }

@@ -215,6 +215,9 @@ static void report_end(const struct puma_conn *conn)
 	case -ECONNREFUSED:
 		why = "refused";
 		break;
+	case -EBADMSG:
+		why = "it was not sent what this machine has sent";
+		break;
 	case -ESTALE:
 		why = "this machine was copied, put back or hibernated";
 		break;

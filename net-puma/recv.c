@@ -135,7 +135,7 @@ static void got_get(struct puma_conn *conn, const struct puma_wire_get *get)
  * An answer to a get: a page, or NULL for gone. Answers to requests that have
  * ended find nobody.
  *
- * Return: 0, or -ESTALE: the lender was not sent what we sent.
+ * Return: 0, or -EBADMSG: the lender was not sent what we sent.
  */
 static int got_answer(struct puma_conn *conn, const void *data)
 {
@@ -155,7 +155,7 @@ static int got_answer(struct puma_conn *conn, const void *data)
 	req = conn->req[id % PUMA_REQUESTS];
 	mine = req && req->id == id && (req->unanswered & BIT(nr));
 	if (mine && le32_to_cpu(conn->rx.hdr.puts) != req->puts) {
-		err = -ESTALE;
+		err = -EBADMSG;
 	} else if (mine) {
 		req->unanswered &= ~BIT(nr);
 		if (data)
@@ -350,7 +350,7 @@ static void say_why(struct puma_conn *conn, int err)
 {
 	const struct puma_wire_hdr *hdr = &conn->rx.hdr;
 
-	if (err == -ESTALE)
+	if (err == -EBADMSG)
 		pr_warn_ratelimited("%pI4: it was not sent what this machine has sent, connection closed\n",
 				    &conn->peer.addr);
 	else

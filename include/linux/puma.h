@@ -291,6 +291,10 @@ static inline void puma_folio_dirtied(struct address_space *mapping,
 /**
  * puma_file_changed - the blocks of a file change behind the page cache
  * @inode: the file
+ *
+ * Its clean pages leave the page cache.
+ *
+ * Context: process, may sleep: waits for folios of the file.
  */
 static inline void puma_file_changed(struct inode *inode)
 {
@@ -303,14 +307,14 @@ static inline void puma_file_changed(struct inode *inode)
  * @inode: from now on its pages may be other than its blocks
  *
  * No page of it is put or fetched until the inode has left the inode cache, and
- * with it all pages that are in the page cache now.
+ * with it all pages that are in the page cache by then. Entries that exist are
+ * of blocks as they are now, and stay right: who writes a page erases its entry.
  *
- * Context: process, may sleep.
+ * Context: any.
  */
 static inline void puma_bar(struct inode *inode)
 {
 	set_bit(AS_PUMA_BARRED, &inode->i_mapping->flags);
-	puma_file_changed(inode);
 }
 
 /**

@@ -107,6 +107,7 @@ struct puma_get_page {
  * @unanswered: bit per page
  * @nr: number of pages
  * @consume: the lender is to forget the pages it returns
+ * @verify: compare what comes with the disk
  * @page: the pages
  */
 struct puma_get {
@@ -122,6 +123,7 @@ struct puma_get {
 	u32 unanswered;
 	unsigned int nr;
 	bool consume;
+	bool verify;
 	struct puma_get_page page[PUMA_BATCH];
 };
 

@@ -58,7 +58,6 @@ struct life {
 
 static void restore_settings(void *unused)
 {
-	puma_set.verify = false;
 	puma_set.strategy = PUMA_NONINCLUSIVE;
 }
 
@@ -330,7 +329,7 @@ static void get_verify(struct kunit *test)
 	struct puma_inval pi = {};
 	struct puma_entry e;
 
-	puma_set.verify = true;
+	l->req->verify = true;
 	for (i = 0; i < nr; i++) {
 		answer(l, i, c->answers[i]);
 		KUNIT_EXPECT_TRUE_MSG(test, folio_test_locked(l->folio[i]),

@@ -357,36 +357,65 @@ static void put_replaced_before_commit(struct kunit *test)
 	expect_partition(test, fix);
 }
 
-/* The sender's claim: the seal is that of the bytes and the token. */
-static void put_claim(struct kunit *test)
+/* A buffer of the ring, for an entry that waits to be sent. */
+static struct puma_put_buf *queued_buf(struct kunit *test, struct puma_fix *fix,
+				       pgoff_t index)
 {
-	struct puma_fix *fix = put_borrower(test);
-	struct puma_put_buf *buf = kunit_kzalloc(test, sizeof(*buf),
-						 GFP_KERNEL);
+	struct puma_put_buf *buf = puma_put_buf_take();
 	struct puma_entry e;
-	void *data;
 
 	KUNIT_ASSERT_NOT_NULL(test, buf);
-	puma_fix_publish(fix->ix, fix->file, 3);
-	KUNIT_ASSERT_TRUE(test, puma_fix_lookup(fix->ix, fix->file, 3, &e));
-	buf->page = alloc_page(GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, buf->page);
-	data = page_address(buf->page);
-	puma_fix_fill(data, 5);
+	puma_fix_publish(fix->ix, fix->file, index);
+	KUNIT_ASSERT_TRUE(test, puma_fix_lookup(fix->ix, fix->file, index, &e));
+	puma_fix_fill(page_address(buf->page), 5);
 	buf->lender = fix->lender;
 	buf->file = fix->file;
-	buf->index = 3;
+	buf->index = index;
 	buf->word = e.word;
 	buf->token = e.token;
 	buf->slot = e.slot;
 	buf->seal.spare = ~0ULL;
+	return buf;
+}
+
+/* The sender's claim: the seal is that of the bytes and the token. */
+static void put_claim(struct kunit *test)
+{
+	struct puma_fix *fix = put_borrower(test);
+	struct puma_put_buf *buf = queued_buf(test, fix, 3);
+	struct puma_entry e;
+
 	KUNIT_EXPECT_TRUE(test, puma_put_claim(buf));
 	KUNIT_EXPECT_EQ(test, buf->seal.sum,
-			puma_key_sum(&fix->ix->secret, e.token, data));
+			puma_key_sum(&fix->ix->secret, buf->token,
+				     page_address(buf->page)));
 	KUNIT_EXPECT_EQ(test, buf->seal.spare, 0);
 	KUNIT_EXPECT_TRUE(test, puma_fix_lookup(fix->ix, fix->file, 3, &e));
 	KUNIT_EXPECT_FALSE(test, e.word & PUMA_WORD_QUEUED);
-	__free_page(buf->page);
+	puma_put_done(buf, true);
+	puma_fix_expect(test, fix, put_sent, 1);
+}
+
+/* What was erased, or put again, while it waited is not sent any more. */
+static void put_claim_void(struct kunit *test)
+{
+	struct puma_fix *fix = put_borrower(test);
+	struct puma_put_buf *buf = queued_buf(test, fix, 3);
+	struct puma_put_buf *again;
+
+	puma_fix_erase(fix->ix, fix->file, 3);
+	KUNIT_EXPECT_FALSE(test, puma_put_claim(buf));
+	buf = queued_buf(test, fix, 4);
+	puma_fix_erase(fix->ix, fix->file, 4);
+	again = queued_buf(test, fix, 4);
+	KUNIT_EXPECT_FALSE(test, puma_put_claim(buf));
+	KUNIT_EXPECT_TRUE(test, puma_put_claim(again));
+	puma_put_done(again, true);
+	puma_fix_expect(test, fix, put_stale, 2);
+	puma_fix_expect(test, fix, put_sent, 1);
+	mutex_lock(&puma_lock);
+	KUNIT_EXPECT_EQ(test, puma_put_queued(), 0);
+	mutex_unlock(&puma_lock);
 }
 
 /* Many pages of all kinds: each is counted once. */
@@ -439,6 +468,7 @@ static struct kunit_case put_cases[] = {
 	KUNIT_CASE(put_erased_before_commit),
 	KUNIT_CASE(put_replaced_before_commit),
 	KUNIT_CASE(put_claim),
+	KUNIT_CASE(put_claim_void),
 	KUNIT_CASE(put_partition),
 	{}
 };

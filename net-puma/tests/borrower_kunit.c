@@ -265,7 +265,7 @@ static void borrower_another_life(struct kunit *test)
 					same ? before & ~BIT(1) : before);
 			KUNIT_EXPECT_EQ(test, conn->state, same ? PUMA_CONN_UP :
 					PUMA_CONN_BROKEN);
-			KUNIT_EXPECT_EQ(test, conn->error, same ? 0 : -ESTALE);
+			KUNIT_EXPECT_EQ(test, conn->error, same ? 0 : -EBADMSG);
 		}
 }
 

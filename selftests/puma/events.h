@@ -40,6 +40,9 @@ void racers_stop(void);
 void racers_add(struct file *f);
 void racers_remove(struct file *f);
 extern int racers_apart;		/* the first processor is for the event alone */
+/* So that somebody may stop that: for the thread of the event, or of a racer. */
+void racers_part(int racer);
+void racers_unpart(void);
 uint64_t racers_errors(void);	/* reads that failed */
 int delay_points(void);		/* how many the kernel has */
 void delay_set(const char *name, unsigned int us);

@@ -186,7 +186,10 @@ static int encrypt(struct file *f)
  * during a transaction that is committed.
  */
 
-/* The new pages reach the disk, leave the cache, and come back, uncommitted. */
+/*
+ * The new pages reach the disk and leave the cache without being put; what comes
+ * back then are the old blocks, and these are evicted.
+ */
 static int atomic_write(struct file *f)
 {
 	const int all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
@@ -202,20 +205,35 @@ static int atomic_write(struct file *f)
 		return -1;
 	if (sync_file_range(f->fd, 0, 0, all))
 		return wrong_errno("sync_file_range");
-	if (evict_file(f))
-		return -1;
+	if (posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED))
+		return wrong_errno("POSIX_FADV_DONTNEED");
 	for (i = 0; i < file_pages(f); i++)
 		if (pread(f->fd, page, PAGE, i * PAGE) != (ssize_t)PAGE)
 			return wrong_errno("read");
 	return evict_file(f);
 }
 
+/* The inode leaves memory and comes back: by now the file is as any other. */
+static int next_life(struct file *f)
+{
+	if (evict_file(f))
+		return -1;
+	close(f->fd);
+	f->fd = -1;
+	if (shell("echo 2 >/proc/sys/vm/drop_caches"))
+		return wrong("drop_caches failed");
+	return file_reopen(f, O_RDWR);
+}
+
 static int atomic_commit(struct file *f)
 {
 	if (atomic_write(f))
 		return -1;
-	return ioctl(f->fd, F2FS_IOC_COMMIT_ATOMIC_WRITE) ?
-		wrong_errno("F2FS_IOC_COMMIT_ATOMIC_WRITE") : 0;
+	if (ioctl(f->fd, F2FS_IOC_COMMIT_ATOMIC_WRITE))
+		return wrong_errno("F2FS_IOC_COMMIT_ATOMIC_WRITE");
+	if (read_compare(f, f->fd, "read after the commit"))
+		return -1;
+	return next_life(f);
 }
 
 static int atomic_abort(struct file *f)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Events during which somebody holds pages of the file, or that take so long that
- * old pages come back and go away again meanwhile.
+ * Events during which somebody holds pages of the file or reads them all the time,
+ * or that take so long that old pages come back and go away again meanwhile.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -15,6 +15,7 @@
 #define SLOW_AT		(8 * PAGE)
 #define SLOW_US		100000		/* for each of them */
 #define SLOW_TRIES	8
+#define READS		250		/* btrfs does not go on while a page comes back */
 
 /* -- pages that reclaim wants and cannot have */
 
@@ -123,6 +124,28 @@ static int put_meanwhile(struct file *f, const struct slow_write *w, struct file
 }
 
 /*
+ * The disk is new, the entries are not erased yet, nothing is cached: what a
+ * reader brings into the page cache now stays there.
+ */
+static void read_before_erase(struct file *f, const struct slow_write *w)
+{
+	int fd = file_open_direct(f, O_RDONLY);
+	uint8_t *page = aligned_alloc(PAGE, PAGE);
+	size_t i;
+
+	delay_set("inval_erase", SLOW_US);
+	while (!w->over && pread(fd, page, PAGE, SLOW_AT) == (ssize_t)PAGE &&
+	       !memcmp(page, f->want + SLOW_AT, PAGE))
+		;
+	for (i = 0; i < SLOW_PAGES && !w->over; i++)
+		if (pread(f->fd, page, PAGE, SLOW_AT + i * PAGE) < 0)
+			break;
+	delay_set("inval_erase", 0);
+	free(page);
+	close(fd);
+}
+
+/*
  * The data of the write are pages of another file that a lender has, and to get
  * each of them takes long. By then the write has dropped what was cached of the
  * file; what comes back before it is over is old.
@@ -141,6 +164,8 @@ static int write_slowly(struct file *f, struct file *from)
 		fail("thread");
 	ret = put_meanwhile(f, &w, from);
 	delay_set("get_lookup", 0);
+	if (ret > 0)
+		read_before_erase(f, &w);
 	pthread_join(thread, NULL);
 	munmap(w.data, SLOW_PAGES * PAGE);
 	close(w.fd);
@@ -177,8 +202,58 @@ static int direct_write_slow(struct file *f)
 		wrong("no old page was put away during a write, so nothing was tested");
 }
 
+/* -- a page that somebody reads all the time */
+
+struct reading {
+	int fd;
+	off_t at;
+	atomic_int over;
+};
+
+static void *read_on(void *arg)
+{
+	struct reading *r = arg;
+	uint8_t page[PAGE];
+	int i;
+
+	racers_part(1);
+	for (i = 0; i < READS && !r->over; i++) {
+		if (pread(r->fd, page, PAGE, r->at) != (ssize_t)PAGE)
+			return "read failed";
+		usleep(200);
+	}
+	return NULL;
+}
+
+/* The last page of each hole comes back while it is made. */
+static int punch_hole_end(struct file *f)
+{
+	struct reading r = { .fd = f->fd };
+	void *failed = NULL;
+	pthread_t thread;
+	int ret = 0;
+	size_t at;
+
+	for (at = 4 * PAGE; !ret && !failed && at < f->size; at += 8 * PAGE) {
+		r.at = at + PAGE;
+		r.over = 0;
+		if (pthread_create(&thread, NULL, read_on, &r))
+			fail("thread");
+		usleep(2000);
+		racers_part(0);
+		ret = fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 2 * PAGE) ?
+			refused("fallocate") : 0;
+		racers_unpart();
+		r.over = 1;
+		pthread_join(thread, &failed);
+		model_zero(f, at, 2 * PAGE);
+	}
+	return ret ? ret : failed ? wrong("%s", (char *)failed) : 0;
+}
+
 const struct event events_held[] = {
 	{ "pinned", pinned, FULL, 0 },
 	{ "direct_write_slow", direct_write_slow, FULL, ALONE },
+	{ "punch_hole_end", punch_hole_end, FULL, ALONE },
 	{}
 };

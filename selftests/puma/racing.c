@@ -133,8 +133,7 @@ static void only_on(int first, int last)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-/* The event has the first processor for itself, so that somebody may stop that. */
-static void part(int racer)
+void racers_part(int racer)
 {
 	int last = sysconf(_SC_NPROCESSORS_ONLN) - 1;
 
@@ -142,7 +141,7 @@ static void part(int racer)
 		only_on(racer ? 1 : 0, racer ? last : 0);
 }
 
-static void unpart(void)
+void racers_unpart(void)
 {
 	if (racers_apart)
 		only_on(0, sysconf(_SC_NPROCESSORS_ONLN) - 1);
@@ -174,7 +173,7 @@ static void *racer(void *arg)
 	struct stat st;
 	int fd, i;
 
-	part(1);
+	racers_part(1);
 	for (nr = 0; !stop; nr++) {
 		fd = open_next(nr);
 		for (i = 0; fd >= 0 && i < ROUNDS && !stop; i++) {
@@ -203,7 +202,7 @@ void racers_start(unsigned int number)
 		fail("thread");
 	/* The event comes at any moment of theirs. */
 	usleep(5000 + draw(&seed) % 20000);
-	part(0);
+	racers_part(0);
 }
 
 void racers_stop(void)
@@ -216,7 +215,7 @@ void racers_stop(void)
 		pthread_join(threads[i], NULL);
 	if (!racers_apart)
 		pthread_join(delay_thread, NULL);
-	unpart();
+	racers_unpart();
 }
 
 uint64_t racers_errors(void)
