@@ -134,9 +134,12 @@ static void read_before_erase(struct file *f, const struct slow_write *w)
 	size_t i;
 
 	delay_set("inval_erase", SLOW_US);
+	delay_set("get_lookup", 0);
 	while (!w->over && pread(fd, page, PAGE, SLOW_AT) == (ssize_t)PAGE &&
 	       !memcmp(page, f->want + SLOW_AT, PAGE))
 		;
+	/* Not before the write drops what is cached: there must be nothing. */
+	usleep(SLOW_US / 4);
 	for (i = 0; i < SLOW_PAGES && !w->over; i++)
 		if (pread(f->fd, page, PAGE, SLOW_AT + i * PAGE) < 0)
 			break;
@@ -150,7 +153,7 @@ static void read_before_erase(struct file *f, const struct slow_write *w)
  * each of them takes long. By then the write has dropped what was cached of the
  * file; what comes back before it is over is old.
  */
-static int write_slowly(struct file *f, struct file *from)
+static int write_slowly(struct file *f, struct file *from, int read_early)
 {
 	struct slow_write w = { .fd = file_open_direct(f, O_WRONLY) };
 	pthread_t thread;
@@ -164,7 +167,7 @@ static int write_slowly(struct file *f, struct file *from)
 		fail("thread");
 	ret = put_meanwhile(f, &w, from);
 	delay_set("get_lookup", 0);
-	if (ret > 0)
+	if (ret > 0 && read_early)
 		read_before_erase(f, &w);
 	pthread_join(thread, NULL);
 	munmap(w.data, SLOW_PAGES * PAGE);
@@ -175,7 +178,7 @@ static int write_slowly(struct file *f, struct file *from)
 	return ret;
 }
 
-static int direct_write_slow(struct file *f)
+static int slow_writes(struct file *f, int read_early)
 {
 	struct file *from;
 	int try, ret = 0;
@@ -191,7 +194,7 @@ static int direct_write_slow(struct file *f)
 		if (try && (write_at(f, SLOW_AT, SLOW_PAGES * PAGE) || prove_entries(f) ||
 			    prove_entries(from)))
 			return -1;
-		ret = write_slowly(f, from);
+		ret = write_slowly(f, from, read_early);
 		if (read_compare(f, f->fd, "read after the write"))
 			return -1;
 	}
@@ -200,6 +203,18 @@ static int direct_write_slow(struct file *f)
 	/* btrfs takes the data first, and then drops pages. */
 	return ret || file_fs(f) == FS_BTRFS ? 0 :
 		wrong("no old page was put away during a write, so nothing was tested");
+}
+
+/* Nothing is cached when it is over. */
+static int direct_write_slow(struct file *f)
+{
+	return slow_writes(f, 0);
+}
+
+/* Somebody reads when the disk is new and the entries are still there. */
+static int direct_write_read(struct file *f)
+{
+	return slow_writes(f, 1);
 }
 
 /* -- a page that somebody reads all the time */
@@ -254,6 +269,7 @@ static int punch_hole_end(struct file *f)
 const struct event events_held[] = {
 	{ "pinned", pinned, FULL, 0 },
 	{ "direct_write_slow", direct_write_slow, FULL, ALONE },
+	{ "direct_write_read", direct_write_read, FULL, ALONE },
 	{ "punch_hole_end", punch_hole_end, FULL, ALONE },
 	{}
 };
